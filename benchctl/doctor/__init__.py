@@ -1,0 +1,1 @@
+"""Read-only checks of the machine, each with a hint."""

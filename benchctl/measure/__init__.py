@@ -1,0 +1,1 @@
+"""Workers, samples, verification, memory and environment."""

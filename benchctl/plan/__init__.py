@@ -1,0 +1,1 @@
+"""Cases, arms, rounds and order: pure and seeded."""

@@ -1,0 +1,1 @@
+"""Rendering: text, Markdown, JSON, charts, HTML. Rendering never computes."""

@@ -1,0 +1,1 @@
+"""Statistics on plain numbers: no units, no strings, no input or output."""

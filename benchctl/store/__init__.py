@@ -1,0 +1,1 @@
+"""Run records: dataclasses, the crash-safe journal, the reader."""

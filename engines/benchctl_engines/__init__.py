@@ -1,0 +1,1 @@
+"""The engines: how a workload is computed. See docs/architecture.md."""

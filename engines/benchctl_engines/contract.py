@@ -1,0 +1,187 @@
+"""What the harness may touch of an engine, and what an engine may touch of a workload.
+
+An engine is found through the entry-point group `benchctl.engines`; the value is a factory without
+arguments that returns an `Engine`. Importing the module of a factory must be cheap: a framework is
+imported when `prepare` is called, never when engines are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Case = Mapping[str, Any]
+"""The axis values of one case, by axis name, in the order of the workload's axes."""
+
+Paradigm = Literal["static", "eager", "manual", "peer"]
+Step = Literal["forward", "gradient", "training"]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether something can run here, and if not, what is missing and what to do about it."""
+
+    ok: bool
+    reason: str = ""
+    hint: str = ""
+
+
+AVAILABLE = Availability(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One setting of an engine that a user may change: `--engine static:fuse_elementwise=off`."""
+
+    default: str
+    values: tuple[str, ...]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Everything a run decides for an engine; engines read no environment variables.
+
+    `cache_directory` is where compiled kernels are kept; None means the engine's own default.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    seed: int = 0
+    switches: Mapping[str, str] = field(default_factory=dict)
+    cache_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerFacts:
+    """What an engine says of a prepared case, once it has run.
+
+    `kernels` names every kernel in use in launch order; `notes` are sentences for the user, such
+    as a pass that could not apply; `counts` are exact figures (launches, graph_nodes, arena_bytes,
+    pool_peak_bytes, bytes_moved, ...); `source` is generated code to show under `explain`.
+    """
+
+    kernels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+
+
+class Program(Protocol):
+    """The part of a workload that an engine needs."""
+
+    name: str
+
+    def step(self, case: Case) -> Step:
+        """What one step is."""
+
+    def differentiate(self, case: Case) -> tuple[str, ...]:
+        """Names of the inputs and parameters whose gradients a `gradient` step returns."""
+
+    def learning_rate(self, case: Case) -> float:
+        """Step size of the plain SGD update of a `training` step."""
+
+    def program(
+        self, ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case
+    ) -> Outputs:
+        """Compute the outputs with the vocabulary `ops` alone."""
+
+    def by_hand(self, case: Case) -> ByHand | None:
+        """The hand-written NumPy step, or None where the author wrote none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a program computes, as handles of the engine that ran it.
+
+    `values` are returned by every step under their names. `objective` is what a gradient or
+    training step differentiates; where it is no scalar, `seed` is its cotangent (same shape).
+    """
+
+    values: Mapping[str, Any]
+    objective: Any = None
+    seed: Any = None
+
+
+class ByHand(Protocol):
+    """A hand-written step: NumPy arrays in, NumPy arrays out, no engine in between.
+
+    Returns the same names as an engine: the values; for a gradient step also `grad_<name>`; a
+    training step changes `parameters` in place.
+    """
+
+    def __call__(
+        self, parameters: dict[str, Array], inputs: Mapping[str, Array]
+    ) -> Mapping[str, Array]: ...
+
+
+class Runner(Protocol):
+    """One case, prepared on one engine. The harness calls build, compile, then step many times."""
+
+    def build(self) -> None:
+        """Make whatever exists before the first step: graph, tensors, variables."""
+
+    def compile(self) -> None:
+        """Optimise and compile; nothing to do for an engine that compiles nothing."""
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take the inputs of the next steps (host arrays; not timed)."""
+
+    def step(self) -> None:
+        """Do one step, results computed when it returns."""
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step by name, as host arrays.
+
+        Values of the program; `grad_<name>` in a gradient step; `parameter/<name>` (the updated
+        parameters) in a training step.
+        """
+
+    def facts(self) -> RunnerFacts:
+        """Kernels in use and exact counts."""
+
+    def close(self) -> None:
+        """Release memory and threads."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One way to compute a workload."""
+
+    name: str
+    paradigm: Paradigm
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that decide this engine's speed, by name."""
+
+    def availability(self, device: str) -> Availability:
+        """Whether the engine can run on `device` ("cpu" or "gpu") of this machine."""
+
+    def supports(self, workload: Program, case: Case) -> Availability:
+        """Whether the engine can run this case at all."""
+
+    def switches(self) -> Mapping[str, Switch]:
+        """The settings a user may change."""
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> Runner:
+        """Make a runner; the runner may keep and change the arrays of `parameters`."""
+
+
+def as_float64(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same arrays with floating dtypes widened to float64, others as they are."""
+    return {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }

@@ -1,0 +1,1 @@
+"""Define by run: operations execute when they are called."""

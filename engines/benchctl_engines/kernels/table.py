@@ -1,0 +1,127 @@
+"""The kernel table: which function computes a primitive, by device, dtype and shape.
+
+A kernel is destination-passing: it writes its outputs into buffers that it is given and allocates
+nothing of consequence per call. It is made in two steps, so that whatever depends on shapes alone
+is decided once:
+
+    @kernel("conv2d", "cpu", "im2col_gemm_nhwc", when=is_nhwc)
+    def conv2d_nhwc(request: KernelRequest) -> Prepared:
+        ...                                  # look at request.inputs, request.attributes
+        def run(out, x, w, workspace): ...   # outputs first, then inputs, workspace last if any
+        return Prepared(run, workspace_bytes=...)
+
+`run` may assume the shapes and dtypes of the request and C-contiguous buffers. An output never
+aliases an input unless the primitive declares that pair as in-place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from ..primitives.specs import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRequest:
+    """What a kernel may look at when it is chosen and prepared."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A kernel made ready for one request.
+
+    `run(*outputs, *inputs)`, or `run(*outputs, *inputs, workspace)` where `workspace_bytes` > 0;
+    the workspace is a one-dimensional uint8 array, 64-byte aligned, contents undefined.
+    """
+
+    run: Callable[..., None]
+    workspace_bytes: int = 0
+
+
+Prepare = Callable[[KernelRequest], Prepared]
+When = Callable[[KernelRequest], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A row of the table."""
+
+    primitive: str
+    device: str
+    name: str
+    when: When
+    prepare: Prepare
+
+
+def always(request: KernelRequest) -> bool:
+    """The predicate of a kernel that takes every request."""
+    return True
+
+
+_TABLE: dict[tuple[str, str], list[Kernel]] = {}
+_MODULES: dict[str, tuple[str, ...]] = {
+    # Within a primitive the first row whose predicate holds wins, so the order of modules counts.
+    "cpu": (
+        "cpu_convolution",
+        "cpu_gemm",
+        "cpu_pooling",
+        "cpu_losses",
+        "cpu_elementwise",
+        "cpu_reductions",
+        "cpu_shaping",
+        "cpu_random",
+        "cpu_state",
+    ),
+    "reference": ("reference",),
+}
+_LOADED: set[str] = set()
+
+
+class NoKernelError(LookupError):
+    """No kernel of this device takes the request."""
+
+
+def kernel(
+    primitive: str, device: str, name: str, *, when: When = always
+) -> Callable[[Prepare], Prepare]:
+    """Decorator that adds a row to the table; the function decorated prepares the kernel."""
+
+    def register(prepare: Prepare) -> Prepare:
+        _TABLE.setdefault((primitive, device), []).append(
+            Kernel(primitive, device, name, when, prepare)
+        )
+        return prepare
+
+    return register
+
+
+def kernels_of(primitive: str, device: str) -> tuple[Kernel, ...]:
+    """All rows of a primitive on a device, first choice first."""
+    load_device(device)
+    return tuple(_TABLE.get((primitive, device), ()))
+
+
+def load_device(device: str) -> None:
+    """Import the modules that hold the kernels of `device`, once."""
+    if device in _LOADED:
+        return
+    _LOADED.add(device)
+    for module in _MODULES.get(device, ()):
+        import_module(f"{__package__}.{module}")
+
+
+def select(primitive: str, device: str, request: KernelRequest) -> Kernel:
+    """The first row whose predicate holds; raises `NoKernelError`."""
+    for row in kernels_of(primitive, device):
+        if row.when(request):
+            return row
+    specs = ", ".join(str(each) for each in request.inputs)
+    raise NoKernelError(f"no {device} kernel computes {primitive} of {specs or 'no operands'}")

@@ -1,0 +1,1 @@
+"""NumPy with gradients written by hand: no engine, no tape, no graph."""

@@ -1,0 +1,1 @@
+"""What each operation means: shape rule, declared saves, pullback."""
