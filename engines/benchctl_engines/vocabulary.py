@@ -1,0 +1,143 @@
+"""The operations that a workload may use: the seam between what is computed and how.
+
+Every engine, in-house or adapter, gives a workload an object with these methods. Operands are that
+engine's own tensors; plain Python numbers are taken where a tensor is expected and adopt the dtype
+of the other operand. Axis letters: N batch, C channels in, K channels out, H W input, R S filter,
+P Q output. Filters are stored [K, C, R, S] for layout NCHW and [R, S, C, K] for NHWC. `padding` is
+((top, bottom), (left, right)).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Tensor = Any
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
+
+class Vocabulary(Protocol):
+    """What `ops` in `Workload.program` offers."""
+
+    # Elementwise, shapes broadcast by NumPy's rule -------------------------------------------
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        """a + b."""
+
+    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
+        """a - b."""
+
+    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
+        """a * b."""
+
+    def divide(self, a: Tensor, b: Tensor) -> Tensor:
+        """a / b."""
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        """The larger of a and b; a tie sends the gradient to a."""
+
+    def greater(self, a: Tensor, b: Tensor) -> Tensor:
+        """a > b, as bool; no gradient."""
+
+    def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """a where the bool `condition` holds, b elsewhere."""
+
+    def negative(self, x: Tensor) -> Tensor:
+        """-x."""
+
+    def exp(self, x: Tensor) -> Tensor:
+        """e to the power x."""
+
+    def log(self, x: Tensor) -> Tensor:
+        """Natural logarithm."""
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        """Square root."""
+
+    def tanh(self, x: Tensor) -> Tensor:
+        """Hyperbolic tangent."""
+
+    def relu(self, x: Tensor) -> Tensor:
+        """max(x, 0); the gradient at 0 is 0."""
+
+    # Reductions ------------------------------------------------------------------------------
+
+    def sum(
+        self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Tensor:
+        """Sum over `axes`, all of them for None."""
+
+    def mean(
+        self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Tensor:
+        """Mean over `axes`, all of them for None."""
+
+    def max(
+        self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Tensor:
+        """Maximum over `axes`; ties share the gradient equally."""
+
+    # Shape -----------------------------------------------------------------------------------
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The same elements in row-major order; one size may be -1."""
+
+    def transpose(self, x: Tensor, axes: tuple[int, ...] | None = None) -> Tensor:
+        """Axes in another order, reversed for None."""
+
+    def broadcast_to(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Repeat along axes of size 1 and new leading axes."""
+
+    def slice(
+        self,
+        x: Tensor,
+        starts: tuple[int, ...],
+        stops: tuple[int, ...],
+        steps: tuple[int, ...] | None = None,
+    ) -> Tensor:
+        """x[start:stop:step] on every axis; 0 <= start <= stop <= size, step >= 1."""
+
+    def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
+        """Zeros before and after every axis: ((before, after), ...)."""
+
+    # Linear algebra and vision -----------------------------------------------------------------
+
+    def matmul(
+        self, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False
+    ) -> Tensor:
+        """Matrix product of rank-2 tensors: [N, K] x [K, M] -> [N, M]."""
+
+    def conv2d(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        """Cross-correlation of x with the filters w."""
+
+    def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
+        """x + b with the vector b along `axis` (1 for NCHW images, -1 for NHWC and matrices)."""
+
+    def max_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        """Maximum over windows; `stride` is the window where None; a tie goes to the first."""
+
+    def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the batch of -log softmax(logits)[label]: [N, classes], int labels [N] -> []."""
+
+    # Random, from a counter: the same numbers on every engine for one seed --------------------
+
+    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+        """Numbers in [0, 1); new ones every step."""
+
+    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+        """Standard normal numbers; new ones every step."""
