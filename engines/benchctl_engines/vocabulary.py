@@ -63,9 +63,7 @@ class Vocabulary(Protocol):
 
     # Reductions ------------------------------------------------------------------------------
 
-    def sum(
-        self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False
-    ) -> Tensor:
+    def sum(self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over `axes`, all of them for None."""
 
     def mean(
@@ -73,9 +71,7 @@ class Vocabulary(Protocol):
     ) -> Tensor:
         """Mean over `axes`, all of them for None."""
 
-    def max(
-        self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False
-    ) -> Tensor:
+    def max(self, x: Tensor, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Maximum over `axes`; ties share the gradient equally."""
 
     # Shape -----------------------------------------------------------------------------------

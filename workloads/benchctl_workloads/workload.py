@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+
 from benchctl_engines.contract import Array, ByHand, Case, Outputs, Step
 
 AxisValue = str | int | float
@@ -126,9 +127,7 @@ class Workload:
         """How far `output` may be from the float64 reference."""
         return Tolerance()
 
-    def suspects(
-        self, case: Case, inputs: Mapping[str, Array]
-    ) -> Mapping[str, Array]:
+    def suspects(self, case: Case, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Named arrays that a wrong output is compared with, to say what it really equals."""
         return {}
 

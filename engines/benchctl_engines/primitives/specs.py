@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class TensorSpec:
         return (spec, (self.shape, self.dtype))
 
 
-@lru_cache(maxsize=None)
+@cache
 def spec(shape: tuple[int, ...], dtype: str) -> TensorSpec:
     """The one `TensorSpec` of this shape and dtype; raises `ShapeError` on an unknown dtype."""
     if dtype not in _ITEM_BYTES:
@@ -147,9 +147,7 @@ def split_filter(name: str, shape: tuple[int, ...], layout: str) -> tuple[int, i
     return shape[3], shape[2], shape[0], shape[1]
 
 
-def window_output(
-    name: str, size: int, window: int, stride: int, padding: tuple[int, int]
-) -> int:
+def window_output(name: str, size: int, window: int, stride: int, padding: tuple[int, int]) -> int:
     """Number of positions of a window along one axis; raises `ShapeError` where none fits."""
     padded = size + padding[0] + padding[1]
     if stride < 1 or window < 1 or min(padding) < 0:
