@@ -1,1 +1,43 @@
-"""The command line: the only place that prints or exits."""
+"""The command line: parse, call, render; the only place that prints or exits."""
+
+from __future__ import annotations
+
+import click
+
+from benchctl import __version__
+from benchctl.cli.group import LazyGroup
+
+VERBS = {
+    "run": ("benchctl.cli.run:run", "Measure workloads, files or suites on several engines."),
+    "show": ("benchctl.cli.show:show", "Show the tables of a stored run again."),
+    "report": ("benchctl.cli.report:report", "Make the HTML page and the charts of the store."),
+    "explain": ("benchctl.cli.explain:explain", "Show what an engine makes of a workload."),
+    "verify": ("benchctl.cli.verify:verify", "Check every engine's results against float64."),
+    "list": ("benchctl.cli.list:list_verb", "List workloads with axes, engines and suites."),
+    "doctor": ("benchctl.cli.doctor:doctor", "Check this machine for what disturbs measuring."),
+    "env": ("benchctl.cli.env:env", "Show machine, environment and versions."),
+    "completion": ("benchctl.cli.completion:completion", "Print the script for shell completion."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    verbs=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Each command explains itself: benchctl run --help",
+)
+@click.version_option(__version__, prog_name="benchctl", message="%(prog)s %(version)s")
+def main() -> None:
+    """Measure and compare engines honestly: static graphs, eager execution, NumPy by hand.
+
+    \b
+    benchctl run xyz                    the first table, in under half a minute
+    benchctl run vgg16 -a batch=1,4     one workload over several axis values
+    benchctl run slides                 every experiment of the report
+    benchctl report                     one HTML page with a chart for each finding
+    """
+
+
+main.params.append(
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks of errors.")
+)

@@ -75,7 +75,9 @@ class RunnerFacts:
 class Program(Protocol):
     """The part of a workload that an engine needs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The workload's name."""
 
     def step(self, case: Case) -> Step:
         """What one step is."""

@@ -1,1 +1,85 @@
-"""Define by run: operations execute when they are called."""
+"""Define by run: operations execute when they are called.
+
+    from benchctl_engines import eager as torch
+
+    x = torch.tensor(x0, requires_grad=True)
+    c = torch.sum(x * y * z)
+    c.backward()
+    print(x.grad)
+"""
+
+from ..primitives.operations import (
+    add,
+    assign,
+    assign_sub,
+    bias_add,
+    broadcast_to,
+    cast,
+    conv2d,
+    cos,
+    divide,
+    equal,
+    exp,
+    greater,
+    log,
+    matmul,
+    max,
+    max_pool2d,
+    maximum,
+    mean,
+    multiply,
+    negative,
+    pad,
+    relu,
+    reshape,
+    sin,
+    slice,
+    softmax_cross_entropy,
+    sqrt,
+    subtract,
+    sum,
+    tanh,
+    transpose,
+    where,
+)
+from .tape import gradients, no_grad
+from .tensor import Tensor, tensor
+
+__all__ = [
+    "Tensor",
+    "add",
+    "assign",
+    "assign_sub",
+    "bias_add",
+    "broadcast_to",
+    "cast",
+    "conv2d",
+    "cos",
+    "divide",
+    "equal",
+    "exp",
+    "gradients",
+    "greater",
+    "log",
+    "matmul",
+    "max",
+    "max_pool2d",
+    "maximum",
+    "mean",
+    "multiply",
+    "negative",
+    "no_grad",
+    "pad",
+    "relu",
+    "reshape",
+    "sin",
+    "slice",
+    "softmax_cross_entropy",
+    "sqrt",
+    "subtract",
+    "sum",
+    "tanh",
+    "tensor",
+    "transpose",
+    "where",
+]

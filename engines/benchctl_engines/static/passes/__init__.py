@@ -1,1 +1,1 @@
-"""Graph passes, one file each: pure functions from graph to graph."""
+"""Graph passes, one file each: pure functions from step graph to step graph, with a report."""

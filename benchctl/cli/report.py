@@ -1,0 +1,62 @@
+"""`benchctl report`: the HTML page and the charts of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchctl.cli.errors import CliError
+from benchctl.cli.exits import Exit
+from benchctl.cli.options import store_option
+from benchctl.cli.screen import note, write
+
+
+@click.command()
+@click.argument("run_names", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the page and the pictures.  [default: report in the store]",
+)
+@store_option
+def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
+    """Make the HTML page and the charts of the stored runs.
+
+    The page needs no network and no JavaScript; every chart lies beside it as PNG and SVG. RUN
+    limits it to some runs: "last", files, ids or their beginnings or ends.
+
+    \b
+    benchctl report                             all runs of ./results
+    benchctl report last --out /tmp/page        the newest alone
+    """
+    from benchctl.store.reader import find_run, load_store
+
+    if run_names:
+        runs = [find_run(store, name) for name in run_names]
+    else:
+        runs, problems = load_store(store)
+        note(f"warning: {problem.message}" for problem in problems)
+    measured = [run for run in runs if any(arm.rounds for case in run.cases for arm in case.arms)]
+    if not measured:
+        raise CliError(
+            f"no measured run in {store}",
+            "benchctl run slides measures what the report shows; benchctl run xyz is a quick start",
+            Exit.NOTHING_MEASURED,
+        )
+    from benchctl.report.build import build_report
+
+    note(f"drawing {len(measured)} run{'' if len(measured) == 1 else 's'} ...")
+    try:
+        files = build_report(measured, out or store / "report")
+    except OSError as error:
+        raise CliError(
+            f"{error.filename or out} cannot be written: {error.strerror or error}",
+            "choose another folder with --out",
+        ) from error
+    pictures = [*files.pngs, *files.svgs]
+    write([f"Report {files.html}"])
+    if pictures:
+        write([f"  {len(files.pngs)} charts as PNG and SVG in {pictures[0].parent}"])
+    note(f"  not drawn: {each.topic}: {each.reason} ({each.command})" for each in files.missing)
+    return int(Exit.OK)

@@ -1,0 +1,308 @@
+"""One arm of one case: its workers, one after another, and what they told."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
+from benchctl.measure.protocol import ArmFailure, Message, read_verification
+from benchctl.measure.settings import MeasureSettings, removed_variables, worker_environment
+from benchctl.measure.worker_client import Launch, Worker, request
+from benchctl.plan.order import round_seed
+from benchctl.store.record import ArmResult, ArmRound, CaseSpec, Memory, Phases, Plan
+
+ENGINE_PEAK_COUNTS = ("arena_bytes", "pool_peak_bytes")
+"""Counts of an engine that are its own memory peak, the first that it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseContext:
+    """What all arms of one case share."""
+
+    plan: Plan
+    case: CaseSpec
+    settings: MeasureSettings
+    launch: Launch
+    clock: Clock
+
+    def input_seed(self, round_number: int) -> int:
+        """The seed of a round's inputs; the reference takes those of round 0."""
+        return round_seed(self.plan.seed, self.case.id, round_number)
+
+    def environment(self, cache: Path) -> dict[str, str]:
+        """The environment of a worker that keeps compiled kernels in `cache`."""
+        return worker_environment(self.settings, self.plan.threads, cache)
+
+    def arrays(self, round_number: int) -> dict[str, Any]:
+        """The fields of a request that name the case and its arrays."""
+        return {
+            "workload": self.case.workload,
+            "case": dict(self.case.parameters),
+            "parameter_seed": self.plan.seed,
+            "input_seed": self.input_seed(round_number),
+        }
+
+
+class ArmRun:
+    """The life of an arm: checked once, then measured by one warm worker after another.
+
+    Every method that talks to a worker raises `ArmFailure`.
+    """
+
+    def __init__(self, context: CaseContext, result: ArmResult) -> None:
+        self.result = result
+        self.has_started = False
+        self.start_seconds = 0.0
+        self.measured_seconds = 0.0
+        self.rounds_in_process = 0
+        self.peak_bytes = result.memory.resident_above_import or 0
+        self._process = max((each.process for each in result.rounds), default=-1) + 1
+        self._context = context
+        self._settings = context.settings
+        self._worker: Worker | None = None
+        self._start_ns = 0
+        self._import_seconds = 0.0
+        self._start_phases: Phases | None = None
+
+    @property
+    def id(self) -> str:
+        """The arm's id."""
+        return self.result.arm.id
+
+    @property
+    def running(self) -> bool:
+        """Whether it has a worker."""
+        return self._worker is not None
+
+    def fail(self, failure: ArmFailure) -> None:
+        """End the worker and keep why; what was measured before stays."""
+        self.kill()
+        self.result = replace(
+            self.result,
+            status=failure.status,
+            message=failure.message,
+            hint=failure.hint,
+            notes=(*self.result.notes, *failure.notes),
+        )
+
+    # The check ---------------------------------------------------------------------------
+
+    def check(self, reference: Path | None) -> None:
+        """Run the first step in a worker of its own and compare its outputs with `reference`.
+
+        With the setting `cold` that worker finds no compiled kernels, and its phases are kept.
+        """
+        if not self._settings.cold:
+            self._check_with_cache(self._settings.cache_folder, reference)
+            return
+        with tempfile.TemporaryDirectory(prefix="benchctl-cold-") as cache:
+            phases = self._check_with_cache(Path(cache), reference)
+        self._keep_phases(replace(phases, cache="cold"))
+
+    def _check_with_cache(self, cache: Path, reference: Path | None) -> Phases:
+        self.launch(cache)
+        try:
+            self.wait_import(cache)
+            phases = self.wait_prepare()
+            memory = self._request("memory", self._settings.sample_timeout_seconds)
+            self.peak_bytes = memory["peak_bytes"]
+            if reference is not None:
+                self._compare(reference)
+        except BaseException:
+            self.kill()
+            raise
+        self.stop()
+        self.result = replace(self.result, status="ok", message="", hint="")
+        return phases
+
+    def _compare(self, reference: Path) -> None:
+        found = self._request(
+            "check", self._settings.prepare_timeout_seconds, folder=str(reference)
+        )
+        verification = read_verification(found["verification"])
+        self.result = replace(self.result, verification=verification)
+        if not verification.ok:
+            from benchctl.measure.verification import join_problems
+
+            raise ArmFailure("wrong", join_problems(tuple(found["problems"])))
+
+    # Workers -----------------------------------------------------------------------------
+
+    def launch(self, cache: Path) -> None:
+        """Start a worker and let it import the engine; `wait_import` comes next."""
+        context = self._context
+        self._start_ns = context.clock.now_ns()
+        self._worker = context.launch(context.environment(cache))
+        arm = self.result.arm
+        timeout_seconds = self._settings.import_timeout_seconds
+        self._worker.post("import", timeout_seconds, engine=arm.engine, device=arm.device)
+
+    def wait_import(self, cache: Path, round_number: int = 0) -> None:
+        """Let the worker prepare the case; `wait_prepare` comes next."""
+        worker = self._require_worker()
+        imported = worker.wait()
+        self._import_seconds = float(imported["import_seconds"])
+        self.result = replace(self.result, versions=imported["versions"])
+        context, arm = self._context, self.result.arm
+        worker.post(
+            "prepare",
+            self._settings.prepare_timeout_seconds,
+            **context.arrays(round_number),
+            options={
+                "device": arm.device,
+                "threads": context.plan.threads,
+                "seed": context.plan.seed,
+                "switches": dict(arm.switches),
+                "cache_directory": str(cache),
+            },
+        )
+
+    def wait_prepare(self) -> Phases:
+        """The phases of the worker up to its first step."""
+        prepared = self._require_worker().wait()
+        return Phases(
+            cache="warm",
+            import_seconds=self._import_seconds + prepared["import_seconds"],
+            build_seconds=prepared["build_seconds"],
+            compile_seconds=prepared["compile_seconds"],
+            first_run_seconds=prepared["first_run_seconds"],
+        )
+
+    def wait_prepare_and_suspend(self) -> None:
+        """Wait for the first step, then stop the worker's threads until `warm_up`."""
+        self._start_phases = self.wait_prepare()
+        self._require_worker().suspend()
+
+    def keep_warm_start(self) -> None:
+        """Keep the phases of the first warm worker, and what the engine says of itself."""
+        worker = self._require_worker()
+        if self.result.phases_with("warm") is None and self._start_phases is not None:
+            self._keep_phases(self._start_phases)
+        worker.resume()
+        self._keep_facts()
+        worker.suspend()
+        self.has_started = True
+        self.result = replace(self.result, status="ok")
+
+    def warm_up(self) -> None:
+        """Run steps until they are steady, then suspend."""
+        worker = self._require_worker()
+        worker.resume()
+        self._request(
+            "warm_up", self._settings.sample_timeout_seconds, rule=asdict(self._settings.warm_up)
+        )
+        worker.suspend()
+        self.start_seconds = seconds_since(self._context.clock, self._start_ns)
+        self.measured_seconds = 0.0
+        self.rounds_in_process = 0
+
+    def restart_is_due(self) -> bool:
+        """Whether this worker has done its rounds, and a new one costs little enough."""
+        settings = self._settings
+        if self.rounds_in_process < settings.restart_every:
+            return False
+        if self.start_seconds <= settings.cheap_start_seconds:
+            return True
+        share = settings.restart_share
+        return self.start_seconds * (1.0 - share) <= self.measured_seconds * share
+
+    def measure_round(self, round_number: int, position: int) -> ArmRound:
+        """The samples of one round; all other arms are suspended."""
+        worker = self._require_worker()
+        start_ns = self._context.clock.now_ns()
+        timeout_seconds = self._settings.sample_timeout_seconds
+        worker.resume()
+        self._request("load", timeout_seconds, seed=self._context.input_seed(round_number))
+        taken = self._request(
+            "sample",
+            timeout_seconds,
+            warm_up_rule=asdict(self._settings.later_warm_up),
+            rule=asdict(self._settings.sample),
+        )
+        worker.suspend()
+        self.measured_seconds += seconds_since(self._context.clock, start_ns)
+        self.rounds_in_process += 1
+        loops = int(taken["loops"])
+        return ArmRound(
+            round=round_number,
+            seconds=tuple(each / (loops * NANOSECONDS) for each in taken["nanoseconds"]),
+            loops=loops,
+            steady=taken["steady"],
+            position=position,
+            process=self._process,
+        )
+
+    def finish_worker(self) -> None:
+        """Ask the worker for its memory, then end it."""
+        worker = self._require_worker()
+        worker.resume()
+        self._keep_memory()
+        self.stop()
+
+    def stop(self) -> None:
+        """End the worker; the next is another process."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop(self._settings.stop_timeout_seconds)
+        if self.rounds_in_process:
+            self._process += 1
+            self.rounds_in_process = 0
+
+    def kill(self) -> None:
+        """End the worker now, whatever it does."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+
+    def facts(self) -> Message:
+        """What the engine says of the prepared case."""
+        return self._request("facts", self._settings.sample_timeout_seconds)
+
+    # Parts -------------------------------------------------------------------------------
+
+    def _require_worker(self) -> Worker:
+        assert self._worker is not None, "a request needs a worker"
+        return self._worker
+
+    def _request(self, op: str, timeout_seconds: float, **fields: Any) -> Message:
+        return request(self._require_worker(), op, timeout_seconds, **fields)
+
+    def _keep_phases(self, phases: Phases) -> None:
+        others = tuple(each for each in self.result.phases if each.cache != phases.cache)
+        self.result = replace(self.result, phases=(*others, phases))
+
+    def _keep_facts(self) -> None:
+        facts = self.facts()
+        self.result = replace(
+            self.result,
+            kernels=tuple(facts["kernels"]),
+            notes=(*facts["notes"], *_environment_notes(self._settings)),
+            counts=facts["counts"],
+        )
+
+    def _keep_memory(self) -> None:
+        """The largest peaks over all warm workers."""
+        memory = self._request("memory", self._settings.sample_timeout_seconds)
+        self._keep_facts()
+        known = self.result.memory
+        above_import = max(memory["above_import_bytes"], known.resident_above_import or 0)
+        engine_peak = _engine_peak_bytes(self.result.counts)
+        if engine_peak is not None and known.engine_peak is not None:
+            engine_peak = max(engine_peak, known.engine_peak)
+        self.result = replace(self.result, memory=Memory(above_import, engine_peak))
+
+
+def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:
+    return next((counts[name] for name in ENGINE_PEAK_COUNTS if name in counts), None)
+
+
+def _environment_notes(settings: MeasureSettings) -> tuple[str, ...]:
+    removed = removed_variables(settings)
+    if not removed:
+        return ()
+    listed = ", ".join(f"{name}={value}" for name, value in removed.items())
+    return (f"measured without {listed}, which the environment sets",)

@@ -1,0 +1,133 @@
+"""The talk between a session and its workers: one JSON object a line, a request then its answer.
+
+An answer holds "result", or "failure" with status, message, hint and notes. While a request is at
+work the worker also sends {"doing": "compile"} lines, so that a crash can be told from where it
+happened. Nothing here imports NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from benchctl.store.record import ArmStatus, OutputCheck, Verification
+
+Message = dict[str, Any]
+
+_TRACEBACK_LINES = 12
+
+
+class ProtocolError(ValueError):
+    """A line that is no message."""
+
+
+class ArmFailure(Exception):  # noqa: N818
+    """Why an arm is not measured: the status, message, hint and notes of its result."""
+
+    def __init__(
+        self, status: ArmStatus, message: str, hint: str = "", notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status: ArmStatus = status
+        self.message = message
+        self.hint = hint
+        self.notes = notes
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One line; what JSON does not know becomes a plain number or text."""
+    return json.dumps(message, separators=(",", ":"), default=_plain).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """What an engine or workload gave in place of a plain value: NumPy's scalars, versions."""
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
+def decode(line: bytes) -> Message:
+    """The message of a line; raises `ProtocolError`."""
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"expected one JSON object, received {line[:80]!r}") from error
+    if not isinstance(message, dict):
+        raise ProtocolError(f"expected one JSON object, received {line[:80]!r}")
+    return message
+
+
+def failure_message(failure: ArmFailure) -> Message:
+    """The answer that carries a failure."""
+    return {
+        "failure": {
+            "status": failure.status,
+            "message": failure.message,
+            "hint": failure.hint,
+            "notes": list(failure.notes),
+        }
+    }
+
+
+def result_of(answer: Message) -> Message:
+    """The result in an answer; raises the `ArmFailure` that it carries instead."""
+    failure = answer.get("failure")
+    if failure is not None:
+        raise ArmFailure(
+            failure["status"], failure["message"], failure["hint"], tuple(failure["notes"])
+        )
+    result = answer.get("result")
+    if not isinstance(result, dict):
+        raise ProtocolError(f"expected a result or a failure, received the keys {list(answer)}")
+    return result
+
+
+def failure_from_error(error: BaseException, doing: str) -> ArmFailure:
+    """What an error raised while `doing` something means for the arm."""
+    if isinstance(error, ArmFailure):
+        return error
+    lines = traceback.format_exception(error)
+    notes = tuple("".join(lines).splitlines()[-_TRACEBACK_LINES:])
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return ArmFailure(
+            "crashed",
+            f"out of memory during {doing}{detail}",
+            "choose a smaller size or batch, or free memory",
+            notes,
+        )
+    hint = str(getattr(error, "hint", ""))
+    missing = isinstance(error, ImportError) or isinstance(error.__cause__, ImportError)
+    if missing and doing == "import":
+        return ArmFailure("unavailable", str(error), hint or "install what is missing", notes)
+    # An error with a hint was written for users; any other needs its type to make sense.
+    message = str(error) if hint else f"{type(error).__name__} during {doing}: {error}"
+    return ArmFailure("crashed", message, hint, notes)
+
+
+def verification_message(verification: Verification) -> Message:
+    """A verification as it travels."""
+    return {
+        "ok": verification.ok,
+        "reference": verification.reference,
+        "checks": [
+            {
+                "output": check.output,
+                "ok": check.ok,
+                "max_error": check.max_error,
+                "allowed": check.allowed,
+                "relative_error": check.relative_error,
+                "where": list(check.where),
+                "equals": check.equals,
+            }
+            for check in verification.checks
+        ],
+    }
+
+
+def read_verification(message: Mapping[str, Any]) -> Verification:
+    """A verification that has travelled."""
+    checks = tuple(
+        OutputCheck(**{**check, "where": tuple(check["where"])}) for check in message["checks"]
+    )
+    return Verification(message["ok"], checks, message["reference"])

@@ -1,0 +1,167 @@
+"""Measuring a plan: the entry points of benchctl.measure.
+
+`measure` times every case of a plan into a journal, `verify` only checks results against the
+float64 reference, `explain` asks an engine what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from benchctl.measure.arm import ArmRun, CaseContext
+from benchctl.measure.budget import Budget
+from benchctl.measure.case_run import CaseRun, RoundLog
+from benchctl.measure.clock import Clock, WallClock
+from benchctl.measure.observer import Observer
+from benchctl.measure.protocol import ArmFailure, Message
+from benchctl.measure.settings import MeasureSettings, removed_variables, settings_of
+from benchctl.measure.worker_client import Launch, ProcessWorker
+from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
+
+__all__ = ["ArmFailure", "Observer", "RunLog", "explain", "measure", "verify"]
+
+
+class RunLog(RoundLog, Protocol):
+    """The journal of a run, as far as measuring needs it."""
+
+    def finish(self) -> None:
+        """Mark the run as complete, and close."""
+
+    def close(self) -> None:
+        """Leave the run incomplete, to be resumed."""
+
+
+def measure(
+    plan: Plan,
+    journal: RunLog,
+    observer: Observer,
+    *,
+    done: Run | None = None,
+    budget_seconds: float | None = None,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+    clock: Clock | None = None,
+) -> None:
+    """Measure every case of `plan` and finish the journal.
+
+    `done` is an incomplete run being resumed: its finished rounds are not measured again. The
+    budget (the plan's unless given here) ends a case after a whole round. Where it leaves a case
+    without any round, the journal is closed but not finished. So it is on any error and on
+    Ctrl-C, which is raised again after all workers have ended; every finished round is stored by
+    then.
+    """
+    settings = settings or settings_of(plan)
+    clock = clock or WallClock()
+    seconds = plan.budget_seconds if budget_seconds is None else budget_seconds
+    try:
+        observer.plan_started(plan)
+        _note_removed_variables(settings, observer)
+        runs = [
+            CaseRun(
+                CaseContext(plan, case, settings, launch, clock),
+                journal,
+                observer,
+                _case_result(done, case),
+            )
+            for case in plan.cases
+        ]
+        all_measured = _measure_cases(runs, Budget(clock, seconds, settings.minimum_rounds))
+        if not all_measured:
+            missing = sum(not run.has_results for run in runs)
+            observer.note(
+                f"the time budget of {seconds:g} s ended before {missing} of {len(runs)} cases; "
+                "benchctl run --resume measures them"
+            )
+            journal.close()
+            return
+    except BaseException:
+        journal.close()
+        raise
+    journal.finish()
+
+
+def _measure_cases(runs: list[CaseRun], budget: Budget) -> bool:
+    """Measure cases until the budget is spent; whether every case has results."""
+    open_runs = [run for run in runs if not run.is_complete]
+    for run in runs:
+        if run not in open_runs:
+            run.measure(budget.deadline(1))
+            continue
+        if not budget.is_spent:
+            run.measure(budget.deadline(len(open_runs) - open_runs.index(run)))
+    return all(run.has_results for run in runs)
+
+
+def verify(
+    plan: Plan,
+    observer: Observer,
+    *,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+) -> list[tuple[CaseSpec, ArmResult]]:
+    """Run one step of every arm of every case and compare it with the reference; no timing."""
+    settings = replace(settings or settings_of(plan), cold=False, check_outputs=True)
+    observer.plan_started(plan)
+    _note_removed_variables(settings, observer)
+    results = []
+    for case in plan.cases:
+        context = CaseContext(plan, case, settings, launch, WallClock())
+        run = CaseRun(context, _NoJournal(), observer, None)
+        observer.case_started(case, [arm.result.arm for arm in run.arms.values()])
+        run.check()
+        observer.case_finished(case)
+        results += [(case, arm.result) for arm in run.arms.values()]
+    return results
+
+
+def explain(
+    plan: Plan,
+    case: CaseSpec,
+    arm: ArmSpec,
+    *,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+) -> Message:
+    """What the engine of `arm` says of `case` after one step: the fields of `RunnerFacts`.
+
+    kernels, notes, counts and source. Raises `ArmFailure` where the engine cannot run the case.
+    """
+    settings = settings or settings_of(plan)
+    cache = settings.cache_folder
+    run = ArmRun(CaseContext(plan, case, settings, launch, WallClock()), ArmResult(arm))
+    try:
+        run.launch(cache)
+        run.wait_import(cache)
+        run.wait_prepare()
+        facts = run.facts()
+        run.stop()
+        return facts
+    finally:
+        run.kill()
+
+
+class _NoJournal:
+    """Keeps nothing."""
+
+    def append_arm(self, case_id: str, result: ArmResult) -> None:
+        """Nothing."""
+
+    def append_rounds(self, case_id: str, rounds: Mapping[str, ArmRound]) -> None:
+        """Nothing."""
+
+
+def _case_result(done: Run | None, case: CaseSpec) -> CaseResult | None:
+    cases = () if done is None else done.cases
+    return next((each for each in cases if each.case.id == case.id), None)
+
+
+def _note_removed_variables(settings: MeasureSettings, observer: Observer) -> None:
+    removed = removed_variables(settings)
+    if removed:
+        listed = ", ".join(f"{name}={value}" for name, value in removed.items())
+        observer.note(
+            f"the engines run without {listed}: such overrides slow NumPy down "
+            "(the setting keep_blas_override keeps them)"
+        )

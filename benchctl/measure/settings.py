@@ -1,0 +1,121 @@
+"""Every setting of a measurement, with the defaults that `benchctl run` uses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from benchctl.measure.sampler import SampleRule, WarmUpRule
+from benchctl.store.record import Plan
+
+BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that force BLAS kernels other than those the machine would choose."""
+
+
+_FIRST_WARM_UP = WarmUpRule()
+_LATER_WARM_UP = WarmUpRule(min_steps=1, min_seconds=0.02, settle=False)
+_SAMPLE = SampleRule()
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """How cases are measured; all times in seconds.
+
+    `warm_up` is for a new process, `later_warm_up` for each later round of the same process.
+    A warm worker is replaced after `restart_every` rounds; where starting one takes longer than
+    `cheap_start_seconds`, only once that is under `restart_share` of the time. `check_outputs` off
+    times an engine without a reference; `cold` off leaves out the worker with the empty cache, and
+    the outputs are then checked in one with the usual cache. Workers of one case are kept together
+    while the sum of their peaks is under `memory_share` of the free memory.
+    """
+
+    cache_directory: str | None = None
+    check_outputs: bool = True
+    cold: bool = True
+    keep_blas_override: bool = False
+    restart_every: int = 5
+    restart_share: float = 1 / 3
+    cheap_start_seconds: float = 3.0
+    minimum_rounds: int = 6
+    memory_share: float = 0.8
+    warm_up: WarmUpRule = _FIRST_WARM_UP
+    later_warm_up: WarmUpRule = _LATER_WARM_UP
+    sample: SampleRule = _SAMPLE
+    import_timeout_seconds: float = 120.0
+    prepare_timeout_seconds: float = 1200.0
+    sample_timeout_seconds: float = 600.0
+    reference_timeout_seconds: float = 1800.0
+    stop_timeout_seconds: float = 3.0
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where compiled kernels are kept between runs."""
+        return Path(self.cache_directory) if self.cache_directory else user_cache_folder()
+
+
+def settings_of(plan: Plan) -> MeasureSettings:
+    """The settings under the plan's key `measure`, defaults elsewhere; raises `ValueError`."""
+    given: Mapping[str, Any] = plan.settings.get("measure", {})
+    known = [each.name for each in fields(MeasureSettings)]
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"settings of a measurement expected one of {', '.join(known)}, received {name!r}"
+            )
+    rules: dict[str, Any] = {
+        "warm_up": WarmUpRule,
+        "later_warm_up": WarmUpRule,
+        "sample": SampleRule,
+    }
+    values: dict[str, Any] = {
+        name: rules[name](**value) if name in rules and isinstance(value, Mapping) else value
+        for name, value in given.items()
+    }
+    return replace(MeasureSettings(), **values)
+
+
+def user_cache_folder() -> Path:
+    """The folder of benchctl in the user's cache folder."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "benchctl"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "benchctl"
+
+
+def removed_variables(
+    settings: MeasureSettings, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The variables of this process that its workers do not get, with their values."""
+    if settings.keep_blas_override:
+        return {}
+    environment = os.environ if environment is None else environment
+    return {name: environment[name] for name in BLAS_OVERRIDES if environment.get(name)}
+
+
+def worker_environment(
+    settings: MeasureSettings,
+    threads: int,
+    cache_directory: Path,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a worker: thread counts fixed, kernel cache chosen, overrides removed.
+
+    A worker finds the modules that this process finds, and no others.
+    """
+    given = dict(os.environ if environment is None else environment)
+    for name in removed_variables(settings, given):
+        del given[name]
+    count = str(threads)
+    return given | {
+        "OMP_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "NUMBA_NUM_THREADS": count,
+        "NUMBA_CACHE_DIR": str(cache_directory / "numba"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }

@@ -1,0 +1,255 @@
+"""Outputs of an engine against the float64 reference, without a second copy of large arrays.
+
+The reference lies in a folder, one .npy file an array, and is mapped rather than read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchctl.store.record import OutputCheck, Verification
+from benchctl_engines.contract import Array, Case
+from benchctl_workloads import Tolerance, Workload
+
+PARAMETER_PREFIX = "parameter/"
+_CHUNK_ELEMENTS = 1 << 20
+_INDEX_FILE = "index.json"
+_MOST_PROBLEMS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What outputs are compared with: arrays by output name, mapped from files.
+
+    Of a trained parameter `expected` holds the update, old value minus new, and `before` the old.
+    """
+
+    expected: Mapping[str, Array]
+    before: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The worst element of a comparison; `where` is its index."""
+
+    max_error: float
+    where: tuple[int, ...]
+    largest_expected: float
+
+
+# The reference as files ----------------------------------------------------------------------
+
+
+def save_reference(
+    folder: Path, outputs: Mapping[str, Array], parameters: Mapping[str, Array]
+) -> None:
+    """Write the float64 outputs of a step that began with `parameters`.
+
+    Updates are stored as float32: they are compared at a tolerance far above its rounding.
+    """
+    index: list[dict[str, Any]] = []
+    for number, (name, output) in enumerate(outputs.items()):
+        entry: dict[str, Any] = {"name": name, "file": f"{number}.npy"}
+        before = parameters.get(name.removeprefix(PARAMETER_PREFIX))
+        if name.startswith(PARAMETER_PREFIX) and before is not None:
+            update = np.subtract(before, output, dtype=np.float64).astype(np.float32)
+            np.save(folder / entry["file"], update)
+            entry["before"] = f"{number}-before.npy"
+            np.save(folder / entry["before"], before)
+        else:
+            np.save(folder / entry["file"], np.asarray(output))
+        index.append(entry)
+    (folder / _INDEX_FILE).write_text(json.dumps(index))
+
+
+def load_reference(folder: Path) -> Reference:
+    """The arrays that `save_reference` wrote, mapped from their files."""
+    index = json.loads((folder / _INDEX_FILE).read_text())
+    expected = {each["name"]: _mapped(folder / each["file"]) for each in index}
+    before = {each["name"]: _mapped(folder / each["before"]) for each in index if "before" in each}
+    return Reference(expected, before)
+
+
+def _mapped(path: Path) -> Array:
+    # NumPy maps neither arrays of no elements nor those of no axes into memory everywhere.
+    array: Array = np.load(path, mmap_mode="r")
+    return array
+
+
+# Comparison ----------------------------------------------------------------------------------
+
+
+def verify_outputs(
+    outputs: Mapping[str, Array],
+    reference: Reference,
+    workload: Workload,
+    case: Case,
+    inputs: Mapping[str, Array],
+) -> tuple[Verification, tuple[str, ...]]:
+    """All reference outputs against those of an engine, and every difference in words."""
+    suspects: Mapping[str, Array] | None = None
+    checks = []
+    problems = []
+    for name, expected in reference.expected.items():
+        tolerance = workload.tolerance(case, name)
+        actual = outputs.get(name)
+        problem = _mismatch(name, actual, expected, outputs)
+        if actual is None or problem:
+            checks.append(_failed_check(name))
+            problems.append(problem)
+            continue
+        check = check_output(name, actual, expected, tolerance, reference.before.get(name))
+        if not check.ok:
+            if suspects is None:
+                suspects = workload.suspects(case, inputs)
+            check = _with_suspect(check, actual, suspects, tolerance)
+            problems.append(describe_check(check))
+        checks.append(check)
+    return Verification(not problems, tuple(checks)), tuple(problems)
+
+
+def check_output(
+    name: str, actual: Array, expected: Array, tolerance: Tolerance, before: Array | None = None
+) -> OutputCheck:
+    """One output of the right shape against the reference; with `before`, its update instead.
+
+    Comparing new values would hide a wrong gradient: an update is often a thousandth of what it
+    changes. `before` minus the new float32 value carries the rounding of that value, at most half
+    a unit in its last place, and the engine's own subtraction carries as much again: hence four
+    times epsilon of the largest old value on top of the tolerance.
+    """
+    difference = worst_difference(actual, expected, before)
+    # A workload may give NumPy's numbers, which no JSON can carry.
+    allowed = float(tolerance.relative * difference.largest_expected + tolerance.absolute)
+    if before is not None:
+        epsilon = float(np.finfo(before.dtype).eps) if before.dtype.kind == "f" else 0.0
+        allowed += 4.0 * epsilon * _largest(before)
+    error = difference.max_error
+    return OutputCheck(
+        output=name,
+        ok=error <= allowed,
+        max_error=error,
+        allowed=allowed,
+        relative_error=_relative(error, difference.largest_expected),
+        where=difference.where,
+    )
+
+
+def worst_difference(actual: Array, expected: Array, before: Array | None = None) -> Difference:
+    """The largest absolute difference, in float64; with `before`, that of before - actual.
+
+    A NaN on either side, or an infinity that the other side lacks, differs by infinity.
+    """
+    worst, place, largest = -1.0, 0, 0.0
+    for start, got, want in _chunks(actual, expected, before):
+        finite = np.isfinite(want)
+        largest = max(largest, float(np.max(np.abs(want), where=finite, initial=0.0)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(got - want)
+        error[got == want] = 0.0
+        error[np.isnan(error)] = np.inf
+        index = int(np.argmax(error))
+        if error[index] > worst:
+            worst, place = float(error[index]), start + index
+    if worst < 0.0:
+        return Difference(0.0, (), largest)
+    where = tuple(int(each) for each in np.unravel_index(place, actual.shape))
+    return Difference(worst, where, largest)
+
+
+def _chunks(
+    actual: Array, expected: Array, before: Array | None
+) -> Iterator[tuple[int, Array, Array]]:
+    """Corresponding parts in float64, flat and in row-major order, with where they start."""
+    got, want = actual.reshape(-1), expected.reshape(-1)
+    old = None if before is None else before.reshape(-1)
+    for start in range(0, got.size, _CHUNK_ELEMENTS):
+        part = slice(start, start + _CHUNK_ELEMENTS)
+        value = got[part].astype(np.float64)
+        if old is not None:
+            value = old[part].astype(np.float64) - value
+        yield start, value, want[part].astype(np.float64)
+
+
+def _largest(array: Array) -> float:
+    """The largest finite magnitude."""
+    flat = array.reshape(-1)
+    parts = (flat[i : i + _CHUNK_ELEMENTS] for i in range(0, flat.size, _CHUNK_ELEMENTS))
+    return max(
+        (float(np.max(np.abs(part), where=np.isfinite(part), initial=0.0)) for part in parts),
+        default=0.0,
+    )
+
+
+def _relative(error: float, largest: float) -> float:
+    if error == 0.0:
+        return 0.0
+    return error / largest if largest > 0.0 else math.inf
+
+
+# Differences in words ------------------------------------------------------------------------
+
+
+def describe_check(check: OutputCheck) -> str:
+    """A wrong output in words."""
+    index = f" at {list(check.where)}" if check.where else ""
+    if math.isinf(check.max_error):
+        text = f"{check.output} is not finite{index} where the float64 reference is"
+    else:
+        text = (
+            f"{check.output} differs from the float64 reference by {check.max_error:.2g}{index} "
+            f"(tolerance {check.allowed:.2g})"
+        )
+    return f"{text}; it equals {check.equals}" if check.equals else text
+
+
+def join_problems(problems: tuple[str, ...]) -> str:
+    """Several differences as one message, the first of them where there are many."""
+    shown = "; ".join(problems[:_MOST_PROBLEMS])
+    more = len(problems) - _MOST_PROBLEMS
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _mismatch(
+    name: str, actual: Array | None, expected: Array, outputs: Mapping[str, Array]
+) -> str:
+    """Why an output cannot be compared at all, empty where it can."""
+    if actual is None:
+        received = ", ".join(outputs) or "none"
+        return f"output {name} is missing (received {received})"
+    if actual.shape != expected.shape:
+        return f"{name} expected shape {expected.shape}, received {actual.shape}"
+    if actual.dtype.kind not in "fiub":
+        return f"{name} expected numbers, received dtype {actual.dtype}"
+    return ""
+
+
+def _failed_check(name: str) -> OutputCheck:
+    return OutputCheck(name, False, math.inf, 0.0, math.inf)
+
+
+def _with_suspect(
+    check: OutputCheck, actual: Array, suspects: Mapping[str, Array], tolerance: Tolerance
+) -> OutputCheck:
+    """The check with the name of the suspect that the output matches, if there is one."""
+    for name, suspect in suspects.items():
+        array = np.asarray(suspect)
+        same_shape = array.shape == actual.shape
+        if same_shape and check_output(name, actual, array, tolerance).ok:
+            return OutputCheck(
+                check.output,
+                check.ok,
+                check.max_error,
+                check.allowed,
+                check.relative_error,
+                check.where,
+                name,
+            )
+    return check

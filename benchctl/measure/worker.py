@@ -1,0 +1,303 @@
+"""The worker: one process that imports one engine and measures one case on it.
+
+`python -m benchctl.measure.worker` answers requests (benchctl.measure.protocol) on its standard
+input. Whatever the engine prints goes to standard error. NumPy is not imported before the engine
+is: its import belongs to the engine's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from benchctl.measure.clock import Clock, ImportTimer, WallClock, seconds_since
+from benchctl.measure.memory import PeakMeter
+from benchctl.measure.protocol import (
+    ArmFailure,
+    Message,
+    decode,
+    encode,
+    failure_from_error,
+    failure_message,
+    verification_message,
+)
+from benchctl.measure.sampler import SampleRule, WarmUpRule, take_samples, warm_up
+from benchctl.plan.registry import load_engine, load_workload
+
+if TYPE_CHECKING:
+    from benchctl_engines.contract import Array, Availability, Engine, Program, Runner
+    from benchctl_workloads import Workload
+
+Handler = Callable[..., Message]
+Report = Callable[[str], None]
+
+
+def ignore_report(doing: str) -> None:
+    """What a worker does with its progress where nobody listens."""
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of an entry point, or of "package.module:factory"."""
+    module, colon, factory = name.partition(":")
+    if not colon:
+        return load_engine(name)
+    engine: Engine = getattr(importlib.import_module(module), factory)()
+    return engine
+
+
+class WorkerService:
+    """The requests of a worker as methods named `do_<request>`; each returns its result."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        report: Report = ignore_report,
+        find: Callable[[str], Engine] = find_engine,
+    ) -> None:
+        self._clock = clock
+        self._report = report
+        self._find = find
+        self._doing = "start"
+        self._memory = PeakMeter()
+        self._engine: Engine | None = None
+        self._runner: Runner | None = None
+        self._workload: Workload | None = None
+        self._case: Mapping[str, Any] = {}
+        self._inputs: dict[str, Array] = {}
+        self._step_seconds = 0.0
+        self._steady = False
+
+    def answer(self, request: Message) -> Message:
+        """The answer to one request; every error becomes a failure."""
+        fields = dict(request)
+        name = str(fields.pop("op"))
+        self._doing = name
+        try:
+            handler: Handler = getattr(self, f"do_{name}")
+            return {"result": handler(**fields)}
+        except Exception as error:
+            return failure_message(failure_from_error(error, self._doing.replace("_", " ")))
+
+    def close(self) -> None:
+        """Let the engine release what it holds."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    # Requests ----------------------------------------------------------------------------
+
+    def do_import(self, engine: str, device: str) -> Message:
+        """Import the engine and ask whether it can run here."""
+        start = self._clock.now_ns()
+        self._engine = self._find(engine)
+        availability = self._engine.availability(device)
+        seconds = seconds_since(self._clock, start)
+        _require(availability)
+        return {"import_seconds": seconds, "versions": dict(self._engine.versions())}
+
+    def do_prepare(
+        self,
+        workload: str,
+        case: Mapping[str, Any],
+        parameter_seed: int,
+        input_seed: int,
+        options: Mapping[str, Any],
+    ) -> Message:
+        """Build, compile and run the first step, each timed.
+
+        Imports on the way are timed apart: `import_seconds` is to be added to those of `import`.
+        """
+        # Loaded before memory is measured: the harness's own need of it is not the engine's.
+        import numpy.random  # noqa: F401
+
+        from benchctl_engines.contract import EngineOptions
+
+        engine = self._engine
+        assert engine is not None, "prepare comes after import"
+        self._workload, self._case = load_workload(workload), case
+        program = cast("Program", self._workload)
+        _require(engine.supports(program, case))
+        self._memory.start()
+        self._memory.pause()
+        self._inputs = self._draw_inputs(input_seed)
+        parameters = draw_parameters(self._workload, case, parameter_seed)
+        self._memory.resume()
+        with ImportTimer(self._clock) as imports:
+            start = self._begin("build")
+            runner = engine.prepare(
+                program, case, parameters, self._inputs, EngineOptions(**options)
+            )
+            # Only the engine holds the parameters from here on: it may replace them.
+            del parameters
+            self._runner = runner
+            runner.build()
+            build_seconds = seconds_since(self._clock, start) - imports.seconds
+            imported_seconds = imports.seconds
+            start = self._begin("compile")
+            runner.compile()
+            compile_seconds = seconds_since(self._clock, start)
+            compile_seconds -= imports.seconds - imported_seconds
+        runner.load(self._inputs)
+        start = self._begin("first_run")
+        runner.step()
+        return {
+            "import_seconds": imports.seconds,
+            "build_seconds": build_seconds,
+            "compile_seconds": compile_seconds,
+            "first_run_seconds": seconds_since(self._clock, start),
+        }
+
+    def do_check(self, folder: str) -> Message:
+        """Compare the outputs of the last step with the reference in `folder`."""
+        from benchctl.measure.verification import load_reference, verify_outputs
+
+        runner, workload = self._prepared()
+        verification, problems = verify_outputs(
+            runner.outputs(), load_reference(Path(folder)), workload, self._case, self._inputs
+        )
+        return {
+            "verification": verification_message(verification),
+            "problems": list(problems),
+        }
+
+    def do_warm_up(self, rule: Mapping[str, Any]) -> Message:
+        """Run steps until they are steady."""
+        runner, _ = self._prepared()
+        done = warm_up(runner.step, self._clock, WarmUpRule(**rule))
+        self._steady, self._step_seconds = done.steady, done.step_seconds
+        return {"steps": done.steps, "seconds": done.seconds, "steady": done.steady}
+
+    def do_load(self, seed: int) -> Message:
+        """Draw the inputs of a round; their drawing counts as nobody's time or memory."""
+        runner, _ = self._prepared()
+        self._memory.pause()
+        self._inputs = self._draw_inputs(seed)
+        self._memory.resume()
+        runner.load(self._inputs)
+        return {}
+
+    def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
+        """The samples of one round, after a short warm-up on its inputs."""
+        runner, _ = self._prepared()
+        done = warm_up(runner.step, self._clock, WarmUpRule(**warm_up_rule))
+        # Once steady, a process stays so: later warm-ups are too short to tell.
+        self._steady = self._steady or done.steady
+        samples = take_samples(runner.step, self._clock, SampleRule(**rule), done.step_seconds)
+        return {
+            "nanoseconds": list(samples.nanoseconds),
+            "loops": samples.loops,
+            "steady": self._steady,
+        }
+
+    def do_facts(self) -> Message:
+        """What the engine says of the prepared case."""
+        runner, _ = self._prepared()
+        facts = runner.facts()
+        return {
+            "kernels": list(facts.kernels),
+            "notes": list(facts.notes),
+            "counts": {name: int(count) for name, count in facts.counts.items()},
+            "source": facts.source,
+        }
+
+    def do_memory(self) -> Message:
+        """The resident-set peak, above the level after import and as a whole."""
+        return {
+            "above_import_bytes": self._memory.peak_above_start_bytes(),
+            "peak_bytes": self._memory.peak_bytes(),
+        }
+
+    def do_reference(
+        self,
+        workload: str,
+        case: Mapping[str, Any],
+        parameter_seed: int,
+        input_seed: int,
+        folder: str,
+    ) -> Message:
+        """Compute the float64 reference of one step and write it to `folder`."""
+        from benchctl.measure.verification import save_reference
+        from benchctl_workloads.reference import reference_outputs
+
+        self._workload, self._case = load_workload(workload), case
+        inputs = self._draw_inputs(input_seed)
+        parameters = draw_parameters(self._workload, case, parameter_seed)
+        outputs = reference_outputs(self._workload, case, parameters, inputs)
+        save_reference(Path(folder), outputs, parameters)
+        return {"outputs": list(outputs)}
+
+    # Parts -------------------------------------------------------------------------------
+
+    def _begin(self, doing: str) -> int:
+        self._doing = doing
+        self._report(doing)
+        return self._clock.now_ns()
+
+    def _draw_inputs(self, seed: int) -> dict[str, Array]:
+        import numpy as np
+
+        assert self._workload is not None, "inputs come after the workload"
+        return self._workload.inputs(self._case, np.random.default_rng(seed))
+
+    def _prepared(self) -> tuple[Runner, Workload]:
+        assert self._runner is not None and self._workload is not None, "prepare comes first"
+        return self._runner, self._workload
+
+
+def draw_parameters(workload: Workload, case: Mapping[str, Any], seed: int) -> dict[str, Array]:
+    """The parameters that every arm begins with."""
+    import numpy as np
+
+    return workload.parameters(case, np.random.default_rng(seed))
+
+
+def _require(availability: Availability) -> None:
+    if not availability.ok:
+        raise ArmFailure("unavailable", availability.reason, availability.hint)
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, clock: Clock) -> None:
+    """Answer requests until `quit` or the end of the pipe."""
+
+    def send(message: Message) -> None:
+        replies.write(encode(message))
+        replies.flush()
+
+    def report(doing: str) -> None:
+        send({"doing": doing.replace("_", " ")})
+
+    service = WorkerService(clock, report)
+    for line in requests:
+        request = decode(line)
+        if request["op"] == "quit":
+            break
+        send(service.answer(request))
+    service.close()
+
+
+def take_protocol_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes of the protocol, out of the reach of an engine that prints or reads."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def main() -> int:
+    """Serve one session; Ctrl-C is the session's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, replies = take_protocol_pipes()
+    serve(requests, replies, WallClock())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Errors of a plan: what was expected, what was received, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlanError(Exception):
+    """A plan that cannot be made; `message` is one line, `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UnknownNameError(PlanError):
+    """A name that does not exist, with the nearest that does and all choices."""
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        choices: Iterable[str],
+        suggestion: str | None = None,
+        also: str = "",
+    ) -> None:
+        self.choices = tuple(choices)
+        self.suggestion = suggestion or nearest(name, self.choices)
+        question = f" Did you mean {self.suggestion}?" if self.suggestion else ""
+        listed = "; ".join(filter(None, (", ".join(self.choices) or "none installed", also)))
+        super().__init__(f'no {kind} "{name}".{question} ({listed})')
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that `name` is most likely a slip of, or None."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A sentence with the nearest choice, with a space before it; empty when there is none."""
+    found = nearest(name, choices)
+    return f" Did you mean {found}?" if found else ""

@@ -1,0 +1,117 @@
+"""Engines and workloads by name, from entry points and from files; nothing is loaded to list."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchctl.plan.errors import PlanError, UnknownNameError
+
+if TYPE_CHECKING:
+    from benchctl_engines.contract import Engine
+    from benchctl_workloads.workload import Workload
+
+ENGINES = "benchctl.engines"
+WORKLOADS = "benchctl.workloads"
+FILE_EXAMPLE = "or a file: ./my_workload.py"
+
+
+def engine_names() -> list[str]:
+    """Names of the installed engines, the in-house ones first."""
+    return _names(ENGINES)
+
+
+def workload_names() -> list[str]:
+    """Names of the installed workloads, the in-house ones first."""
+    return _names(WORKLOADS)
+
+
+def load_engine(name: str) -> Engine:
+    """The engine of that name; raises `PlanError` where there is none or it fails to load."""
+    from benchctl_engines.contract import Engine
+
+    engine = _make(_find(ENGINES, "engine", name), "engine")
+    if not isinstance(engine, Engine):
+        raise PlanError(
+            f'engine "{name}": expected an object with the methods of Engine, received '
+            f"{type(engine).__name__}",
+            "benchctl_engines.contract.Engine lists them",
+        )
+    return engine
+
+
+def load_workload(name_or_path: str) -> Workload:
+    """The workload of that name, or the one in that file ("file.py", "file.py:ClassName")."""
+    from benchctl_workloads.workload import Workload
+
+    if is_file_reference(name_or_path):
+        # Imported only now, because it runs a user's file.
+        from benchctl.plan.user_file import load_workload_file
+
+        return load_workload_file(name_or_path)
+    workload = _make(_find(WORKLOADS, "workload", name_or_path), "workload")
+    if not isinstance(workload, Workload):
+        raise PlanError(
+            f'workload "{name_or_path}": expected a Workload, received {type(workload).__name__}',
+            "its entry point must name a subclass of benchctl_workloads.Workload",
+        )
+    return workload
+
+
+def is_file_reference(text: str) -> bool:
+    """Whether `text` means a file and not a registered name."""
+    path, _, _ = text.partition(".py:")
+    return text.endswith(".py") or path != text or "/" in text
+
+
+def workload_reference(workload: Workload) -> str:
+    """The text with which `load_workload` gives this workload again."""
+    module = sys.modules.get(type(workload).__module__)
+    return str(getattr(module, "__benchctl_reference__", workload.name))
+
+
+def _names(group: str) -> list[str]:
+    """Names of a group in the order of their distribution's file; ours come first."""
+    found = importlib.metadata.entry_points(group=group)
+    ordered = sorted(found, key=_is_foreign)
+    return list(dict.fromkeys(each.name for each in ordered))
+
+
+def _is_foreign(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.dist is None or entry.dist.name != "benchctl"
+
+
+def _find(group: str, kind: str, name: str) -> importlib.metadata.EntryPoint:
+    found = {each.value: each for each in importlib.metadata.entry_points(group=group, name=name)}
+    if not found:
+        also = FILE_EXAMPLE if group == WORKLOADS else ""
+        file = f"./{name}.py"
+        is_file = group == WORKLOADS and bool(name) and Path(file).is_file()
+        raise UnknownNameError(kind, name, _names(group), file if is_file else None, also)
+    if len(found) > 1:
+        raise PlanError(
+            f'{kind} "{name}" is registered {len(found)} times: {", ".join(sorted(found))}',
+            "uninstall all packages but one that register it",
+        )
+    return next(iter(found.values()))
+
+
+def _make(entry: importlib.metadata.EntryPoint, kind: str) -> object:
+    """What the entry point's class or factory returns."""
+    owner = entry.dist.name if entry.dist else entry.value
+    try:
+        return entry.load()()
+    except Exception as error:
+        raise PlanError(
+            f'{kind} "{entry.name}" of {owner} could not be loaded: '
+            f"{type(error).__name__}: {first_line(error)}",
+            f"python -c 'import {entry.module}' shows the whole error",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return inspect.cleandoc(str(error)).partition("\n")[0]

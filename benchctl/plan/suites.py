@@ -1,0 +1,151 @@
+"""Named sets of cases: what to measure for which question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchctl.plan.errors import UnknownNameError
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteEntry:
+    """One workload with the axis values to vary, on the arms named (none: those of the plan).
+
+    `rounds` is None where the plan decides; `measure` holds settings of a measurement
+    (`benchctl.measure.settings.MeasureSettings`) that differ for these cases.
+    """
+
+    workload: str
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    rounds: int | None = None
+    measure: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Entries that are measured together, in this order."""
+
+    name: str
+    summary: str
+    entries: tuple[SuiteEntry, ...]
+
+
+# What the suites need of VGG16's shapes: one of each that occurs.
+VGG16_LAYERS = (
+    "conv1_1",
+    "conv1_2",
+    "conv2_1",
+    "conv2_2",
+    "conv3_1",
+    "conv3_2",
+    "conv4_1",
+    "conv4_2",
+    "conv5_1",
+)
+LAYOUTS = ("NCHW", "NHWC")
+HEADS = ("fc", "conv")
+XYZ_ARMS = ("static", "static:entry=callable", "eager", "numpy")
+XYZ_SIZES = (
+    "3x4",
+    "10x10",
+    "32x32",
+    "100x100",
+    "316x316",
+    "1000x1000",
+    "2048x2048",
+    "4096x4096",
+)
+
+# Each process costs a start and a warm-up: with hundreds of arms these are most of the time.
+_ONE_PROCESS_A_HALF = {"restart_every": 6}
+# Where only the steady step is shown, a worker with an empty cache would be for nothing.
+_STEADY_ONLY = {"cold": False, "restart_every": 6}
+_SMOKE = {
+    "cold": False,
+    "restart_every": 7,
+    "warm_up": {"min_seconds": 0.1, "limit_seconds": 2.0},
+}
+
+SLIDES = Suite(
+    name="slides",
+    summary="the lecture's claims: everything the report's charts need, about five minutes",
+    entries=(
+        SuiteEntry(
+            "xyz",
+            {"expression": ("product",), "size": XYZ_SIZES[:1]},
+            arms=XYZ_ARMS,
+            rounds=12,
+            measure=_ONE_PROCESS_A_HALF,
+        ),
+        SuiteEntry(
+            "xyz",
+            {"expression": ("product",), "size": XYZ_SIZES[1:]},
+            arms=XYZ_ARMS,
+            rounds=12,
+            measure=_STEADY_ONLY,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": LAYOUTS, "head": HEADS, "mode": ("inference",), "image_size": ("224",)},
+            arms=("static", "eager", "numpy"),
+            rounds=7,
+            measure=_ONE_PROCESS_A_HALF,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"mode": ("training",), "batch": ("4",), "image_size": ("64",)},
+            arms=("static", "eager", "numpy"),
+            rounds=7,
+            measure=_STEADY_ONLY,
+        ),
+        # Both engines call the same kernels: one shows what the layout does.
+        SuiteEntry(
+            "layout",
+            {"layer": VGG16_LAYERS, "layout": LAYOUTS, "direction": ("forward", "backward")},
+            arms=("static",),
+            rounds=6,
+            measure=_STEADY_ONLY,
+        ),
+        SuiteEntry(
+            "heads",
+            {"head": HEADS},
+            arms=("static", "eager", "numpy"),
+            rounds=8,
+            measure=_STEADY_ONLY,
+        ),
+    ),
+)
+
+SMOKE = Suite(
+    name="smoke",
+    summary="one small case of everything, in under two minutes: does it work here?",
+    entries=(
+        SuiteEntry("xyz", {"size": ("3x4",)}, rounds=7, measure={"restart_every": 7}),
+        SuiteEntry("xyz", {"size": ("100x100",)}, rounds=7, measure=_SMOKE),
+        SuiteEntry(
+            "vgg16",
+            {"mode": ("inference", "training"), "image_size": ("32",), "width": ("16",)},
+            rounds=7,
+            measure=_SMOKE,
+        ),
+        SuiteEntry("layout", {"layer": ("conv5_1",), "layout": LAYOUTS}, rounds=7, measure=_SMOKE),
+        SuiteEntry("heads", {"head": HEADS, "width": ("256",)}, rounds=7, measure=_SMOKE),
+    ),
+)
+
+_SUITES = {each.name: each for each in (SLIDES, SMOKE)}
+
+
+def suite_names() -> list[str]:
+    """Names of the suites."""
+    return list(_SUITES)
+
+
+def suite(name: str) -> Suite:
+    """The suite of that name; raises `UnknownNameError`."""
+    if name not in _SUITES:
+        raise UnknownNameError("suite", name, _SUITES)
+    return _SUITES[name]

@@ -1,0 +1,87 @@
+"""A run as Markdown: the same tables and findings, never wrapped."""
+
+from __future__ import annotations
+
+from benchctl.compare.summary import CaseSummary, RunSummary
+from benchctl.report.results import compact_table, result_table
+from benchctl.report.sentences import checking_words, failure_lines, notice_lines
+from benchctl.report.table import Table
+from benchctl.report.text import (
+    MOST_FULL_TABLES,
+    by_workload,
+    case_findings,
+    machine_words,
+    workload_words,
+)
+
+
+def run_markdown(summary: RunSummary, full: bool = False) -> list[str]:
+    """The lines of a Markdown document on one run."""
+    run = summary.run
+    lines = [f"Measured {run.started_utc} on {escape(machine_words(run))}."]
+    for cases in by_workload(summary.cases):
+        if full or len(cases) <= MOST_FULL_TABLES:
+            for case in cases:
+                lines += ["", *_case_markdown(case)]
+        else:
+            first = cases[0].case
+            order = [arm.id for arm in run.plan.arms]
+            lines += ["", f"### {escape(workload_words(first.workload))}: one {first.step} step"]
+            lines += ["", *table_markdown(compact_table(cases, order))]
+            lines += _listed([line for case in cases for line in _failures(case)])
+    warnings = [_one_line(notice_lines(notice)) for notice in summary.warnings]
+    return lines + _listed(warnings)
+
+
+def _case_markdown(case: CaseSummary) -> list[str]:
+    lines = [f"### {escape(workload_words(case.case.workload))}: {escape(case.case.title)}", ""]
+    if any(arm.median_seconds is not None for arm in case.arms):
+        lines += table_markdown(result_table(case))
+        lines += [f"\n{escape(sentence)}" for sentence in case_findings(case)]
+    checked = ", ".join(checking_words(arm.result) for arm in case.arms)
+    lines += ["", f"Checked against float64: {escape(checked)}."]
+    warnings = [_one_line(notice_lines(notice)) for notice in case.warnings]
+    return lines + _listed(_failures(case) + warnings)
+
+
+def _failures(case: CaseSummary) -> list[str]:
+    """One line for every failure, its hint behind it."""
+    lines: list[str] = []
+    for arm in case.arms:
+        for line in failure_lines(arm.result):
+            if line.startswith(" ") and lines:
+                lines[-1] = f"{lines[-1]} ({line.strip()})"
+            else:
+                lines.append(line)
+    return lines
+
+
+def _one_line(lines: list[str]) -> str:
+    return f"{lines[0]} ({'; '.join(line.strip() for line in lines[1:])})"
+
+
+def _listed(lines: list[str]) -> list[str]:
+    return ["", *(f"- {escape(line)}" for line in lines)] if lines else []
+
+
+def table_markdown(table: Table) -> list[str]:
+    """A table in GitHub's Markdown; one line a row however long."""
+    lines = [
+        _row([escape(column.title) for column in table.columns]),
+        _row(["---:" if column.align_right else ":---" for column in table.columns]),
+    ]
+    lines += [_row([escape(cell.strip()) for cell in row]) for row in table.rows]
+    for text in table.notes:
+        lines += ["", escape(text)]
+    return lines
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escape(text: str) -> str:
+    """`text` so that Markdown shows it as it is."""
+    for character in "\\|*_<>`[]":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.splitlines())

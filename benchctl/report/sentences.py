@@ -1,0 +1,143 @@
+"""Findings in words, from numbers that are already there."""
+
+from __future__ import annotations
+
+from benchctl.compare.findings import Notice
+from benchctl.compare.summary import CaseSummary, Payback, Relative, Winner, one_off_seconds
+from benchctl.report import numbers
+from benchctl.stats.verdict import Verdict
+from benchctl.store.record import ArmResult, OutputCheck
+
+UNMEASURED = {
+    "planned": "not measured",
+    "unavailable": "not available",
+    "wrong": "wrong result",
+    "crashed": "crashed",
+    "timeout": "timed out",
+}
+"""Why an arm has no time, by its status."""
+
+FAILURES = ("wrong", "crashed", "timeout")
+
+
+def winner_sentence(winner: Winner) -> str:
+    """`static is 2.3x (2.2 - 2.4) faster than numpy.`, or that no difference is shown."""
+    interval = interval_of(winner.low, winner.high)
+    if winner.significant:
+        return f"{winner.arm_id} is {_ratio(winner)} faster than {winner.over_id}."
+    if interval is None:
+        return (
+            f"{winner.arm_id} came out about {_ratio(winner)} faster than {winner.over_id}, "
+            "from too few rounds to be sure."
+        )
+    return (
+        f"No difference is shown between {winner.arm_id} and {winner.over_id}: "
+        f"the ratio lies in {numbers.format_ratio_ends(winner.ratio, interval)}."
+    )
+
+
+def _ratio(winner: Winner) -> str:
+    interval = interval_of(winner.low, winner.high)
+    if interval is None:
+        return numbers.format_ratio(winner.ratio)
+    return numbers.format_ratio_interval(winner.ratio, interval)
+
+
+def relative_words(relative: Relative | None) -> str:
+    """How an arm stands to the reference: `2.3x faster`, `3.2x slower`, `same`, `unclear`."""
+    if relative is None:
+        return "-"
+    if relative.verdict is Verdict.SAME:
+        return "same"
+    if relative.verdict is Verdict.INCONCLUSIVE:
+        return "unclear"
+    interval = interval_of(relative.low, relative.high)
+    if relative.ratio < 1:
+        inverse = None if interval is None else (1 / interval[1], 1 / interval[0])
+        return f"{numbers.format_ratio(1 / relative.ratio, inverse)} faster"
+    return f"{numbers.format_ratio(relative.ratio, interval)} slower"
+
+
+def interval_of(low: float | None, high: float | None) -> numbers.Interval | None:
+    """Both ends together, or None where rounds were too few for an interval."""
+    return None if low is None or high is None else (low, high)
+
+
+def cold_sentence(case: CaseSummary) -> str:
+    """`One cold run (build, compile, first run): static 402 ms, numpy 0.03 ms.`"""
+    times = []
+    for arm in case.arms:
+        seconds = one_off_seconds(arm.result.phases_with("cold"))
+        if seconds is not None:
+            times.append(f"{arm.result.arm.id} {numbers.format_seconds(seconds)}")
+    if not times:
+        return ""
+    return f"One cold run (build, compile, first run): {', '.join(times)}."
+
+
+def payback_sentence(payback: Payback | None) -> str:
+    """After how many steps the winner has made up for its preparation; empty where unknown."""
+    if payback is None or payback.cold_steps is None:
+        return ""
+    if payback.cold_steps <= 1:
+        return f"{payback.arm_id} is ahead of {payback.over_id} from the first step."
+    steps = numbers.format_count(payback.cold_steps)
+    sentence = f"{payback.arm_id} pays back its preparation after {steps} steps"
+    if payback.warm_steps is None or payback.warm_steps >= payback.cold_steps:
+        return f"{sentence}."
+    if payback.warm_steps <= 1:
+        return f"{sentence} (at once with a warm cache)."
+    return f"{sentence} ({numbers.format_count(payback.warm_steps)} with a warm cache)."
+
+
+def checking_words(result: ArmResult) -> str:
+    """One arm's verification: `static ok 2e-8`, `numpy wrong`, `eager not available`."""
+    if result.verification is None:
+        word = "not checked" if result.status == "ok" else UNMEASURED.get(result.status, "")
+        return f"{result.arm.id} {word}"
+    if not result.verification.ok:
+        return f"{result.arm.id} wrong"
+    error = numbers.format_error(result.verification.worst_relative_error)
+    return f"{result.arm.id} ok {error}"
+
+
+def wrong_sentences(result: ArmResult) -> list[str]:
+    """One sentence for every output of an arm that differs from the reference."""
+    if result.verification is None:
+        return []
+    reference = result.verification.reference
+    return [
+        _wrong_sentence(result.arm.id, check, reference)
+        for check in result.verification.checks
+        if not check.ok
+    ]
+
+
+def _wrong_sentence(arm_id: str, check: OutputCheck, reference: str) -> str:
+    sentence = (
+        f"{arm_id} {check.output} differs from the {reference} reference by "
+        f"{numbers.format_error(check.max_error)} (tolerance {numbers.format_error(check.allowed)})"
+    )
+    if check.equals:
+        return f"{sentence}; it equals {check.equals}"
+    if check.where:
+        return f"{sentence}; worst at [{', '.join(map(str, check.where))}]"
+    return sentence
+
+
+def failure_lines(result: ArmResult) -> list[str]:
+    """Why an arm was not timed, as `wrong: ...`, `crashed: ...`, with its hint; else nothing."""
+    if result.status in ("ok", "planned"):
+        return []
+    if result.status == "wrong" and (sentences := wrong_sentences(result)):
+        return [f"wrong: {sentence}" for sentence in sentences]
+    word = UNMEASURED[result.status]
+    lines = [f"{word}: {result.arm.id}: {result.message or 'no reason was recorded'}"]
+    if result.hint:
+        lines.append(" " * (len(word) + 2) + result.hint)
+    return lines
+
+
+def notice_lines(notice: Notice) -> list[str]:
+    """A warning and, below it, what to do about it."""
+    return [f"warning: {notice.text}", f"         {notice.hint}"]

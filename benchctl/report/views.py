@@ -1,0 +1,123 @@
+"""What a report draws on: the newest measurement of each case, one view per machine.
+
+Arms are never mixed over runs: only arms of one run shared their rounds. Runs on another machine
+or with another number of threads make a view of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchctl.compare.findings import Notice
+from benchctl.compare.summary import ArmSummary, CaseSummary, summarise
+from benchctl.store.record import ArmResult, CaseSpec, Run
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCase:
+    """One case as one run measured it."""
+
+    run: Run
+    summary: CaseSummary
+
+    @property
+    def case(self) -> CaseSpec:
+        """The case's workload and axis values."""
+        return self.summary.case
+
+    def parameter(self, name: str, default: str = "") -> str:
+        """An axis value as text, `default` where the case has no such axis."""
+        return str(self.case.parameters.get(name, default))
+
+    def arms(self) -> tuple[ArmSummary, ...]:
+        """The arms with a median, in the plan's order (not the ranking's)."""
+        place = {arm.id: index for index, arm in enumerate(self.run.plan.arms)}
+        found = (arm for arm in self.summary.arms if is_measured(arm))
+        return tuple(sorted(found, key=lambda arm: place.get(arm.result.arm.id, len(place))))
+
+    def arm(self, arm_id: str) -> ArmSummary | None:
+        """The measured arm with that id, if any."""
+        return next((arm for arm in self.arms() if arm.result.arm.id == arm_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One machine with one number of threads: its newest measured cases, in the order of runs.
+
+    `notices` are the warnings about the runs that the cases come from.
+    """
+
+    machine_id: str
+    threads: int
+    cases: tuple[MeasuredCase, ...]
+    notices: tuple[Notice, ...]
+
+    def of(self, workload: str) -> tuple[MeasuredCase, ...]:
+        """The cases of one workload."""
+        return tuple(each for each in self.cases if each.case.workload == workload)
+
+    def runs(self) -> tuple[Run, ...]:
+        """The runs drawn on, oldest first."""
+        return distinct_runs(self.cases)
+
+
+def distinct_runs(cases: Iterable[MeasuredCase]) -> tuple[Run, ...]:
+    """The runs that `cases` come from, each once, oldest first."""
+    runs = {each.run.run_id: each.run for each in cases}
+    return tuple(sorted(runs.values(), key=_age))
+
+
+def is_measured(arm: ArmSummary) -> bool:
+    """Whether the arm has a steady time to show."""
+    return arm.result.status == "ok" and arm.median_seconds is not None
+
+
+def make_views(runs: Sequence[Run]) -> tuple[View, ...]:
+    """One view per machine and thread count, the one measured last first."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for run in sorted(runs, key=_age):
+        groups.setdefault((str(run.machine.get("id", "")), run.plan.threads), []).append(run)
+    by_latest = sorted(groups.items(), key=lambda item: _age(item[1][-1]), reverse=True)
+    views = (_make_view(machine, threads, group) for (machine, threads), group in by_latest)
+    return tuple(view for view in views if view.cases)
+
+
+def _make_view(machine_id: str, threads: int, runs: Sequence[Run]) -> View:
+    """Only the runs that something is shown of are summarised: a store may hold many."""
+    wanted = _newest(runs)
+    cases: list[MeasuredCase] = []
+    notices: list[Notice] = []
+    for run in runs:
+        ids = wanted.get(run.run_id)
+        if ids:
+            summary = summarise(run)
+            notices.extend(summary.warnings)
+            cases.extend(MeasuredCase(run, each) for each in summary.cases if each.case.id in ids)
+    return View(machine_id, threads, tuple(cases), tuple(notices))
+
+
+def _newest(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Run ids with the cases to take from them: of each case the newest measurement.
+
+    A measurement that compares arms comes before one of a single arm, however new.
+    """
+    chosen: dict[str, tuple[Run, int]] = {}
+    for run in runs:
+        for result in run.cases:
+            comparable = min(2, sum(map(_has_rounds, result.arms)))
+            previous = chosen.get(result.case.id)
+            if comparable and (previous is None or comparable >= previous[1]):
+                chosen[result.case.id] = (run, comparable)
+    wanted: dict[str, list[str]] = {}
+    for case_id, (run, _) in chosen.items():
+        wanted.setdefault(run.run_id, []).append(case_id)
+    return wanted
+
+
+def _has_rounds(arm: ArmResult) -> bool:
+    return arm.status == "ok" and bool(arm.rounds)
+
+
+def _age(run: Run) -> tuple[str, str]:
+    return run.started_utc, run.run_id

@@ -1,0 +1,32 @@
+"""What can go wrong with stored runs; every message says what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """The store cannot be written or read; nothing stored before is lost.
+
+    `message` is one line, `hint` what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+class NoSuchRunError(StoreError):
+    """No run, or more than one, has the name that was asked for."""
+
+
+class RecordError(StoreError):
+    """A file of the store does not hold a readable run; `line` counts from 1, 0 is the file."""
+
+    def __init__(self, path: Path, line: int, problem: str, hint: str = "") -> None:
+        place = f"{path}, line {line}" if line else f"{path}"
+        super().__init__(f"{place}: {problem}", hint)
+        self.path = path
+        self.line = line
+        self.problem = problem

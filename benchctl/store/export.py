@@ -1,0 +1,186 @@
+"""A run as one JSON document, for programs: raw samples and what was computed from them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from benchctl.store.record import SCHEMA, ArmResult, CaseSpec, Phases, Run, Verification
+
+if TYPE_CHECKING:
+    from benchctl.compare.findings import Notice
+    from benchctl.compare.summary import ArmSummary, CaseSummary, RunSummary
+
+DOCUMENT_SCHEMA = "benchctl.document/1"
+
+
+def run_document(run: Run, summary: RunSummary) -> dict[str, Any]:
+    """The document of a run: `cases` has one entry for every case and arm.
+
+    Times are seconds and sizes bytes; what is unknown is null. Every entry of a case repeats the
+    case's winner, so that a filter over entries loses nothing.
+    """
+    return {
+        "schema": DOCUMENT_SCHEMA,
+        "record_schema": SCHEMA,
+        "run_id": run.run_id,
+        "started_utc": run.started_utc,
+        "complete": run.complete,
+        "path": None if run.path is None else str(run.path),
+        "command": list(run.command),
+        "plan": {
+            "suite": run.plan.suite,
+            "rounds": run.plan.rounds,
+            "seed": run.plan.seed,
+            "threads": run.plan.threads,
+            "reference_arm": run.plan.reference_arm,
+            "budget_seconds": run.plan.budget_seconds,
+        },
+        "machine": dict(run.machine),
+        "environment": dict(run.environment),
+        "versions": dict(run.versions),
+        "git": dict(run.git),
+        "warnings": [_notice(notice) for notice in summary.warnings],
+        "cases": [_entry(case, arm) for case in summary.cases for arm in case.arms],
+    }
+
+
+def verification_entry(case: CaseSpec, result: ArmResult) -> dict[str, Any]:
+    """One case and arm of a document about checks without timing."""
+    return {
+        "case": case.id,
+        "workload": case.workload,
+        "parameters": dict(case.parameters),
+        "engine": result.arm.engine,
+        "arm": result.arm.id,
+        "device": result.arm.device,
+        "status": result.status,
+        "message": result.message,
+        "hint": result.hint,
+        "verification": _verification(result.verification),
+    }
+
+
+def dump_json(document: Mapping[str, Any], indent: int | None = 1) -> str:
+    """Strict JSON: numbers that JSON cannot hold (infinity, not a number) become null."""
+    return json.dumps(_plain(document), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
+    result = arm.result
+    entry: dict[str, Any] = {
+        "case": case.case.id,
+        "workload": case.case.workload,
+        "title": case.case.title,
+        "step": case.case.step,
+        "parameters": dict(case.case.parameters),
+        "engine": result.arm.engine,
+        "arm": result.arm.id,
+        "switches": dict(result.arm.switches),
+        "device": result.arm.device,
+        "status": result.status,
+        "message": result.message,
+        "hint": result.hint,
+        "verification": _verification(result.verification),
+        "phases_seconds": _phases(result.phases_with("cold")),
+        "phases_warm_seconds": _phases(result.phases_with("warm")),
+        "rounds": arm.rounds,
+        "samples_seconds": _samples(result),
+        "median_seconds": arm.median_seconds,
+        "interval_seconds": list(arm.interval_seconds) if arm.interval_seconds else None,
+        "relative": _relative(case, arm),
+        "winner": None if case.winner is None else asdict(case.winner),
+        "payback": None if case.payback is None else asdict(case.payback),
+        "peak_bytes": result.memory.resident_above_import,
+        "engine_peak_bytes": result.memory.engine_peak,
+        "kernels": list(result.kernels),
+        "counts": dict(result.counts),
+        "notes": list(result.notes),
+        "versions": dict(result.versions),
+        "flops": case.case.flops,
+        "bytes_moved": case.case.bytes_moved,
+        "parameter_count": case.case.parameter_count,
+    }
+    entry["warnings"] = [
+        _notice(notice) for notice in case.warnings if notice.arm_id in ("", result.arm.id)
+    ]
+    return entry
+
+
+def _verification(verification: Verification | None) -> dict[str, Any] | None:
+    """All checks, and the worst of them: the one that used most of its tolerance."""
+    if verification is None:
+        return None
+    worst = max(
+        verification.checks,
+        key=lambda check: _used(check.max_error, check.allowed),
+        default=None,
+    )
+    return {
+        "ok": verification.ok,
+        "reference": verification.reference,
+        "output": None if worst is None else worst.output,
+        "max_error": None if worst is None else worst.max_error,
+        "tolerance": None if worst is None else worst.allowed,
+        "checks": [asdict(check) for check in verification.checks],
+    }
+
+
+def _used(error: float, allowed: float) -> float:
+    """How much of the tolerance an error used; what cannot be compared is the worst."""
+    if not math.isfinite(error):
+        return math.inf
+    if allowed <= 0:
+        return 0.0 if error == 0 else math.inf
+    return error / allowed
+
+
+def _phases(phases: Phases | None) -> dict[str, float | None]:
+    names = ("import", "build", "compile", "first_run")
+    return {name: None if phases is None else getattr(phases, f"{name}_seconds") for name in names}
+
+
+def _samples(result: ArmResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "round": each.round,
+            "seconds": list(each.seconds),
+            "loops": each.loops,
+            "steady": each.steady,
+            "position": each.position,
+            "process": each.process,
+        }
+        for each in result.rounds
+    ]
+
+
+def _relative(case: CaseSummary, arm: ArmSummary) -> dict[str, Any] | None:
+    if arm.relative is None:
+        return None
+    relative = asdict(arm.relative)
+    relative["verdict"] = arm.relative.verdict.value
+    return {"reference": case.reference_id, **relative}
+
+
+def _notice(notice: Notice) -> dict[str, str]:
+    return {
+        "kind": notice.finding.name.lower(),
+        "arm": notice.arm_id,
+        "text": notice.text,
+        "hint": notice.hint,
+    }

@@ -1,0 +1,48 @@
+"""A workload of one's own: one training step of two dense layers."""
+
+from benchctl_workloads import Axis, Cost, Outputs, Workload
+
+FEATURES = 784
+CLASSES = 10
+
+
+class Mlp(Workload):
+    """Two dense layers on random data, softmax cross-entropy, plain SGD."""
+
+    name = "mlp"
+    summary = "training step of two dense layers"
+    axes = (
+        Axis("batch", 64, sweep=(1, 64, 256)),
+        Axis("width", 256, values=(64, 256, 1024)),
+    )
+
+    def inputs(self, case, rng):
+        x = rng.standard_normal((case["batch"], FEATURES), dtype="float32")
+        return {"x": x, "labels": rng.integers(0, CLASSES, case["batch"])}
+
+    def parameters(self, case, rng):
+        width = case["width"]
+        w1 = rng.standard_normal((FEATURES, width), dtype="float32") * (2 / FEATURES) ** 0.5
+        w2 = rng.standard_normal((width, CLASSES), dtype="float32") * (1 / width) ** 0.5
+        b1 = rng.standard_normal(width, dtype="float32") * 0.01
+        b2 = rng.standard_normal(CLASSES, dtype="float32") * 0.01
+        return {"w1": w1, "b1": b1, "w2": w2, "b2": b2}
+
+    def program(self, ops, parameters, inputs, case):
+        hidden = ops.bias_add(ops.matmul(inputs["x"], parameters["w1"]), parameters["b1"])
+        hidden = ops.relu(hidden)
+        logits = ops.bias_add(ops.matmul(hidden, parameters["w2"]), parameters["b2"])
+        loss = ops.softmax_cross_entropy(logits, inputs["labels"])
+        return Outputs(values={"loss": loss}, objective=loss)
+
+    def step(self, case):
+        return "training"
+
+    def cost(self, case):
+        batch, width = case["batch"], case["width"]
+        first, second = FEATURES * width, width * CLASSES
+        parameters = first + second + width + CLASSES
+        # Forward, gradient of the weights, gradient of the input; the data needs no gradient.
+        flops = 2 * batch * (2 * first + 3 * second) + 2 * parameters
+        moved = 4 * (batch * FEATURES + 2 * parameters + 1) + 8 * batch
+        return Cost(flops, moved, parameters)

@@ -1,0 +1,109 @@
+"""The CPU as a device: which kernels, how many threads, and memory that is not faulted in anew.
+
+A large array from the system's allocator is new pages every time, and each page costs a fault on
+first touch. The pool hands out memory that was touched before.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from ..primitives.specs import TensorSpec
+
+POOLED_BYTES = 32 * 1024
+"""Arrays of at least this size come from the pool; smaller ones from NumPy's own cache."""
+
+_ALIGNMENT = 64
+
+
+def aligned_bytes(count: int) -> Array:
+    """`count` uninitialised bytes, 64-byte aligned."""
+    raw = np.empty(count + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + count]
+
+
+class BufferPool:
+    """A caching allocator: a block is free again when no array refers to it.
+
+    NumPy arrays keep a reference to the block that they view, so the block's reference count
+    tells whether it is in use; nothing has to be given back by hand.
+    """
+
+    __slots__ = ("_blocks", "_idle_references", "held_bytes", "peak_bytes")
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, list[Array]] = {}
+        self.held_bytes = 0
+        self.peak_bytes = 0
+        probe = [np.empty(1, np.uint8)]
+        self._idle_references = self._references(probe, 0)
+
+    @staticmethod
+    def _references(blocks: list[Array], index: int) -> int:
+        return sys.getrefcount(blocks[index])
+
+    def take(self, spec: TensorSpec) -> Array:
+        """An uninitialised array of this spec, 64-byte aligned."""
+        nbytes = spec.nbytes
+        blocks = self._blocks.get(nbytes)
+        if blocks is None:
+            blocks = self._blocks[nbytes] = []
+        for index in range(len(blocks)):
+            if self._references(blocks, index) == self._idle_references:
+                # Most recently used last: its pages are the warmest.
+                block = blocks[index]
+                return self._view(block, spec)
+        block = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        blocks.append(block)
+        self.held_bytes += nbytes
+        self.peak_bytes = max(self.peak_bytes, self.held_bytes)
+        return self._view(block, spec)
+
+    @staticmethod
+    def _view(block: Array, spec: TensorSpec) -> Array:
+        offset = -block.ctypes.data % _ALIGNMENT
+        return np.ndarray(spec.shape, spec.numpy_dtype, buffer=block, offset=offset)
+
+    def clear(self) -> None:
+        """Give idle blocks back to the system."""
+        for nbytes, blocks in list(self._blocks.items()):
+            busy = [
+                blocks[index]
+                for index in range(len(blocks))
+                if self._references(blocks, index) != self._idle_references
+            ]
+            self.held_bytes -= nbytes * (len(blocks) - len(busy))
+            self._blocks[nbytes] = busy
+
+
+class Device:
+    """Where an eager tensor lives: kernels of `name`, `threads` of them, memory from a pool.
+
+    `pooled` off takes every array from NumPy, to show what the pool is worth.
+    """
+
+    __slots__ = ("constants", "hooks", "kernel_names", "name", "plans", "pool", "pooled", "threads")
+
+    def __init__(self, name: str = "cpu", threads: int = 1, pooled: bool = True) -> None:
+        self.name = name
+        self.threads = threads
+        self.pooled = pooled
+        self.pool = BufferPool()
+        self.plans: dict[Any, Any] = {}
+        self.constants: dict[Any, Any] = {}
+        self.hooks: list[Any] = []
+        self.kernel_names: dict[str, None] = {}
+
+    def __repr__(self) -> str:
+        return f"Device({self.name}, threads={self.threads})"
+
+    def empty(self, spec: TensorSpec) -> Array:
+        """An uninitialised array of this spec."""
+        if self.pooled and spec.nbytes >= POOLED_BYTES:
+            return self.pool.take(spec)
+        return np.empty(spec.shape, spec.numpy_dtype)

@@ -1,0 +1,221 @@
+"""The eager engine behind the harness's contract: every step runs the program anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..contract import (
+    AVAILABLE,
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Outputs,
+    Paradigm,
+    Program,
+    RunnerFacts,
+    Switch,
+)
+from ..devices.availability import device_availability
+from ..devices.cpu import Device
+from ..kernels.code_cache import use_directory
+from ..primitives.operations import assign_sub
+from ..primitives.randomness import random
+from ..primitives.vocabulary_methods import InHouseVocabulary
+from .tape import gradients, no_grad
+from .tensor import Tensor, tensor
+
+SWITCHES = {
+    "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+}
+
+
+class EagerVocabulary(InHouseVocabulary):
+    """The vocabulary on eager tensors, with random numbers keyed by seed, call site and step.
+
+    Call sites are counted from the start of each step, so that the n-th random call of a step
+    draws the same numbers as node n of a static graph.
+    """
+
+    def __init__(self, device: Device, seed: int = 0) -> None:
+        self._device = device
+        self._seed = seed
+        self._site = 0
+        self._step = tensor(np.zeros((), np.int64), device=device)
+
+    def begin_step(self, step: int) -> None:
+        """Restart the count of call sites."""
+        self._site = 0
+        self._step.array[...] = step
+
+    def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
+        site, self._site = self._site, self._site + 1
+        return random(
+            self._step,
+            shape=tuple(shape),
+            dtype=dtype,
+            seed=self._seed,
+            site=site,
+            distribution=distribution,
+        )
+
+    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Numbers in [0, 1); new ones every step."""
+        return self._random(shape, dtype, "uniform")
+
+    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Standard normal numbers; new ones every step."""
+        return self._random(shape, dtype, "normal")
+
+
+class EagerRunner:
+    """One case on the eager engine."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+        device: Device | None = None,
+    ) -> None:
+        self._workload = workload
+        self._case = case
+        self._arrays = (parameters, inputs)
+        self._kind = workload.step(case)
+        self._rate = workload.learning_rate(case)
+        if device is None:
+            use_directory(options.cache_directory)
+            pooled = options.switches.get("pool", "on") == "on"
+            device = Device(options.device, options.threads, pooled)
+        self.device = device
+        self._ops = EagerVocabulary(device, options.seed)
+        self._parameters: dict[str, Tensor] = {}
+        self._inputs: dict[str, Tensor] = {}
+        self._wanted: tuple[str, ...] = ()
+        self._results: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def build(self) -> None:
+        """Wrap the parameters and inputs as tensors."""
+        parameters, inputs = self._arrays
+        if self._kind == "training":
+            self._wanted = tuple(parameters)
+        elif self._kind == "gradient":
+            self._wanted = self._workload.differentiate(self._case)
+        self._parameters = {name: self._wrap(name, array) for name, array in parameters.items()}
+        self.load(inputs)
+
+    def _wrap(self, name: str, array: Array) -> Tensor:
+        return tensor(array, requires_grad=name in self._wanted, device=self.device)
+
+    def compile(self) -> None:
+        """Nothing: kernels are chosen when an operation first runs."""
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take new inputs without copying them."""
+        self._inputs = {name: self._wrap(name, array) for name, array in inputs.items()}
+
+    def step(self) -> None:
+        """Run the program, and backward and the update where the case asks for them."""
+        # Last step's results go first, so that the pool can hand out their memory again.
+        self._results = {}
+        self._ops.begin_step(self._steps)
+        self._steps += 1
+        if self._kind == "forward":
+            with no_grad():
+                outputs = self._run()
+            self._results = dict(outputs.values)
+            return
+        outputs = self._run()
+        sources = [self._source(name) for name in self._wanted]
+        seeds = None if outputs.seed is None else [outputs.seed]
+        found = gradients(outputs.objective, sources, seeds)
+        results = dict(outputs.values)
+        del outputs
+        if self._kind == "training":
+            self._update(sources, found)
+        else:
+            for name, gradient in zip(self._wanted, found, strict=True):
+                results[f"grad_{name}"] = gradient  # type: ignore[assignment]
+        self._results = results
+
+    def _run(self) -> Outputs:
+        return self._workload.program(self._ops, self._parameters, self._inputs, self._case)
+
+    def _source(self, name: str) -> Tensor:
+        return self._parameters[name] if name in self._parameters else self._inputs[name]
+
+    def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
+        with no_grad():
+            for source, gradient in zip(sources, found, strict=True):
+                if gradient is not None:
+                    assign_sub(source, self._rate * gradient)
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        results = {name: each.array for name, each in self._results.items()}
+        if self._kind == "training":
+            for name, parameter in self._parameters.items():
+                results[f"parameter/{name}"] = parameter.array
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """Kernels used so far, in order of first use, and the pool's peak."""
+        return RunnerFacts(
+            kernels=tuple(self.device.kernel_names),
+            counts={"pool_peak_bytes": self.device.pool.peak_bytes},
+        )
+
+    def close(self) -> None:
+        """Let go of all tensors."""
+        self._results, self._parameters, self._inputs = {}, {}, {}
+        self.device.pool.clear()
+
+
+class EagerEngine:
+    """Define by run."""
+
+    name = "eager"
+    paradigm: Paradigm = "eager"
+
+    def versions(self) -> Mapping[str, str]:
+        """Libraries that decide the speed."""
+        import numba
+
+        return {"numpy": np.__version__, "numba": numba.__version__}
+
+    def availability(self, device: str) -> Availability:
+        """Whether `device` can be used here."""
+        return device_availability(device)
+
+    def supports(self, workload: Program, case: Case) -> Availability:
+        """Every workload in the vocabulary."""
+        return AVAILABLE
+
+    def switches(self) -> Mapping[str, Switch]:
+        """The pool."""
+        return SWITCHES
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> EagerRunner:
+        """A runner that executes the program every step."""
+        return EagerRunner(workload, case, parameters, inputs, options)
+
+
+def make_engine() -> EagerEngine:
+    """Factory of the entry point."""
+    return EagerEngine()
+
+
+__all__ = ["EagerEngine", "EagerRunner", "EagerVocabulary", "make_engine"]

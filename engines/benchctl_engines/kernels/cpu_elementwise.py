@@ -1,0 +1,165 @@
+"""Elementwise kernels on the CPU: NumPy's ufuncs for small arrays, generated loops for large ones.
+
+The generated loop of a single operation and that of a fused group come from the same writer, so
+that fusing shows what fusing buys and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from ..primitives import elementwise, fused
+from ..primitives.primitive import Primitive
+from ..primitives.specs import TensorSpec
+from .code_cache import load_module
+from .loop_source import PARALLEL_SIZE, Instruction, Loop, broadcast_axes, write_source
+from .table import KernelRequest, Prepared, kernel
+
+# NumPy computes these in vector registers; a compiled scalar loop calls the C library per element.
+_VECTORISED_BY_NUMPY = {"exp", "log", "tanh", "sin", "cos"}
+
+
+def compiled_loop(loop: Loop, threads: int) -> Callable[..., None]:
+    """The compiled function `loop(*outputs, *inputs)`, from the cache where it is warm."""
+    function: Callable[..., None] = load_module(write_source(loop, threads)).loop
+    return function
+
+
+def operand_axes(
+    name: str, operand: TensorSpec, position: int, shape: tuple[int, ...], attributes: Any
+) -> tuple[int, ...]:
+    """Axes of the iteration along which operand `position` of primitive `name` varies."""
+    if name == "bias_add" and position == 1:
+        axis = attributes["axis"]
+        return (axis,) if shape[axis] != 1 else ()
+    return broadcast_axes(operand.shape, shape)
+
+
+def single_loop(name: str, request: KernelRequest) -> Loop:
+    """The loop of one elementwise primitive."""
+    shape = request.outputs[0].shape
+    axes = tuple(
+        operand_axes(name, operand, position, shape, request.attributes)
+        for position, operand in enumerate(request.inputs)
+    )
+    count = len(request.inputs)
+    arithmetic = next((each.dtype for each in request.inputs if each.floating), "float64")
+    return Loop(
+        shape=shape,
+        dtype=arithmetic,
+        inputs=request.inputs,
+        axes=axes,
+        instructions=(Instruction(name, tuple(range(count))),),
+        stores=(count,),
+    )
+
+
+def _large(request: KernelRequest) -> bool:
+    return request.outputs[0].size >= PARALLEL_SIZE and request.outputs[0].dtype != "int64"
+
+
+def _prepare_ufunc(name: str) -> Callable[[KernelRequest], Prepared]:
+    def prepare(request: KernelRequest) -> Prepared:
+        # A ufunc called with its output as the last argument is the kernel: run(out, *inputs).
+        ufunc = getattr(np, name)
+        if len(request.inputs) == 1:
+
+            def run_unary(out: Array, x: Array) -> None:
+                ufunc(x, out)
+
+            return Prepared(run_unary)
+
+        def run_binary(out: Array, a: Array, b: Array) -> None:
+            ufunc(a, b, out)
+
+        return Prepared(run_binary)
+
+    return prepare
+
+
+def _prepare_generated(name: str) -> Callable[[KernelRequest], Prepared]:
+    def prepare(request: KernelRequest) -> Prepared:
+        return Prepared(compiled_loop(single_loop(name, request), request.threads))
+
+    return prepare
+
+
+def _prepare_where(request: KernelRequest) -> Prepared:
+    def run(out: Array, condition: Array, a: Array, b: Array) -> None:
+        # np.where makes a temporary, because out may be a or b.
+        out[...] = np.where(condition, a, b)
+
+    return Prepared(run)
+
+
+def _prepare_relu(request: KernelRequest) -> Prepared:
+    zero = np.zeros((), request.inputs[0].dtype)
+
+    def run(out: Array, x: Array) -> None:
+        np.maximum(x, zero, out)
+
+    return Prepared(run)
+
+
+def _prepare_relu_gradient(request: KernelRequest) -> Prepared:
+    zero = np.zeros((), request.inputs[0].dtype)
+
+    def run(out: Array, g: Array, y: Array) -> None:
+        # Chosen, not multiplied: 0 times an infinite gradient would be NaN.
+        out[...] = np.where(y > zero, g, zero)
+
+    return Prepared(run)
+
+
+def _prepare_bias_add(request: KernelRequest) -> Prepared:
+    axis, rank = request.attributes["axis"], request.inputs[0].rank
+    shape = tuple(-1 if each == axis else 1 for each in range(rank))
+
+    def run(out: Array, x: Array, b: Array) -> None:
+        np.add(x, b.reshape(shape), out)
+
+    return Prepared(run)
+
+
+def _prepare_cast(request: KernelRequest) -> Prepared:
+    def run(out: Array, x: Array) -> None:
+        np.copyto(out, x, casting="unsafe")
+
+    return Prepared(run)
+
+
+def _prepare_fused(request: KernelRequest) -> Prepared:
+    return Prepared(compiled_loop(request.attributes["loop"], request.threads))
+
+
+_COMPOSED: dict[str, Callable[[KernelRequest], Prepared]] = {
+    "where": _prepare_where,
+    "relu": _prepare_relu,
+    "relu_gradient": _prepare_relu_gradient,
+    "bias_add": _prepare_bias_add,
+}
+
+
+def _register() -> None:
+    primitives = [each for each in vars(elementwise).values() if isinstance(each, Primitive)]
+    for primitive in primitives:
+        name, rule = primitive.name, primitive.scalar
+        if rule is None:
+            continue
+        if name not in _VECTORISED_BY_NUMPY:
+            kernel(name, "cpu", "generated_loop", when=_large)(_prepare_generated(name))
+        if name in _COMPOSED:
+            kernel(name, "cpu", "numpy")(_COMPOSED[name])
+        elif rule.ufunc:
+            kernel(name, "cpu", "numpy_ufunc")(_prepare_ufunc(rule.ufunc))
+        else:
+            kernel(name, "cpu", "generated_loop_small")(_prepare_generated(name))
+    kernel("cast", "cpu", "numpy")(_prepare_cast)
+    kernel(fused.fused_loop.name, "cpu", "generated_loop")(_prepare_fused)
+
+
+_register()

@@ -1,0 +1,139 @@
+"""The engine `numpy`: calls the step that a workload's author wrote by hand, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..contract import (
+    AVAILABLE,
+    Array,
+    Availability,
+    ByHand,
+    Case,
+    EngineOptions,
+    Paradigm,
+    Program,
+    RunnerFacts,
+    Switch,
+)
+
+
+class ManualRunner:
+    """One case of a hand-written step. `step` is one call, so that NumPy's own cost is measured."""
+
+    def __init__(
+        self,
+        by_hand: ByHand,
+        parameters: dict[str, Array],
+        inputs: Mapping[str, Array],
+        threads: int,
+        training: bool,
+    ) -> None:
+        from threadpoolctl import threadpool_limits
+
+        self._by_hand = by_hand
+        self._parameters = parameters
+        self._inputs = inputs
+        self._training = training
+        self._results: Mapping[str, Array] | None = None
+        self._thread_limit: Any = threadpool_limits(  # type: ignore[no-untyped-call]
+            limits=threads, user_api="blas"
+        )
+
+    def build(self) -> None:
+        """Nothing exists before the first step."""
+
+    def compile(self) -> None:
+        """Nothing is compiled."""
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take the inputs of the next steps."""
+        self._inputs = dict(inputs)
+
+    def step(self) -> None:
+        """Do one step."""
+        self._results = self._by_hand(self._parameters, self._inputs)
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; the parameters among them change with the next step."""
+        if self._results is None:
+            raise RuntimeError("outputs expected at least one step before it, received none")
+        results = {name: np.asarray(value) for name, value in self._results.items()}
+        if self._training:
+            for name, value in self._parameters.items():
+                results[f"parameter/{name}"] = value
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """One kernel by name: NumPy does not say what it runs inside."""
+        return RunnerFacts(kernels=("numpy",))
+
+    def close(self) -> None:
+        """Drop the arrays and give BLAS its threads back."""
+        self._parameters = {}
+        self._inputs = {}
+        self._results = None
+        self._thread_limit.restore_original_limits()
+
+
+class ManualEngine:
+    """NumPy with gradients derived by hand."""
+
+    name = "numpy"
+    paradigm: Paradigm = "manual"
+
+    def versions(self) -> Mapping[str, str]:
+        """NumPy and the BLAS it was built with."""
+        blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+        versions = {"numpy": np.__version__}
+        if "name" in blas:
+            versions[str(blas["name"])] = str(blas.get("version", "unknown"))
+        return versions
+
+    def availability(self, device: str) -> Availability:
+        """NumPy computes on the CPU only."""
+        if device == "cpu":
+            return AVAILABLE
+        return Availability(
+            False,
+            f"the engine numpy computes on the CPU, not on device {device!r}",
+            "choose --device cpu, or an engine that runs there",
+        )
+
+    def supports(self, workload: Program, case: Case) -> Availability:
+        """Whether the workload's author wrote the step of this case by hand."""
+        if workload.by_hand(case) is not None:
+            return AVAILABLE
+        return Availability(
+            False,
+            "the workload has no hand-written NumPy step",
+            f"write by_hand in the workload {workload.name}, or choose another engine",
+        )
+
+    def switches(self) -> Mapping[str, Switch]:
+        """None: there is nothing between the author's code and NumPy."""
+        return {}
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> ManualRunner:
+        """A runner; a training step changes the arrays of `parameters`."""
+        by_hand = workload.by_hand(case)
+        if by_hand is None:
+            support = self.supports(workload, case)
+            raise ValueError(f"{support.reason}; {support.hint}")
+        training = workload.step(case) == "training"
+        return ManualRunner(by_hand, dict(parameters), dict(inputs), options.threads, training)
+
+
+def make_engine() -> ManualEngine:
+    """The factory behind the entry point `numpy`."""
+    return ManualEngine()

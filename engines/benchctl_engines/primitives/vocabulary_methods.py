@@ -1,0 +1,36 @@
+"""The vocabulary object of the in-house engines, less what needs no operand (random numbers)."""
+
+from __future__ import annotations
+
+from . import operations
+
+
+class InHouseVocabulary:
+    """Operations whose operands decide the engine; see benchctl_engines.vocabulary."""
+
+    add = staticmethod(operations.add)
+    subtract = staticmethod(operations.subtract)
+    multiply = staticmethod(operations.multiply)
+    divide = staticmethod(operations.divide)
+    maximum = staticmethod(operations.maximum)
+    greater = staticmethod(operations.greater)
+    where = staticmethod(operations.where)
+    negative = staticmethod(operations.negative)
+    exp = staticmethod(operations.exp)
+    log = staticmethod(operations.log)
+    sqrt = staticmethod(operations.sqrt)
+    tanh = staticmethod(operations.tanh)
+    relu = staticmethod(operations.relu)
+    sum = staticmethod(operations.sum)
+    mean = staticmethod(operations.mean)
+    max = staticmethod(operations.max)
+    reshape = staticmethod(operations.reshape)
+    transpose = staticmethod(operations.transpose)
+    broadcast_to = staticmethod(operations.broadcast_to)
+    slice = staticmethod(operations.slice)
+    pad = staticmethod(operations.pad)
+    matmul = staticmethod(operations.matmul)
+    conv2d = staticmethod(operations.conv2d)
+    bias_add = staticmethod(operations.bias_add)
+    max_pool2d = staticmethod(operations.max_pool2d)
+    softmax_cross_entropy = staticmethod(operations.softmax_cross_entropy)

@@ -1,0 +1,240 @@
+"""The static engine behind the harness's contract: build a graph once, run it every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..contract import (
+    AVAILABLE,
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Outputs,
+    Paradigm,
+    Program,
+    RunnerFacts,
+    Switch,
+)
+from ..devices.availability import device_availability
+from ..kernels.code_cache import use_directory
+from ..primitives.operations import assign_sub
+from ..primitives.randomness import random
+from ..primitives.vocabulary_methods import InHouseVocabulary
+from .gradients import gradients
+from .graph import Graph, Value, placeholder, step_counter, variable
+from .session import Operation, Session
+from .switches import PassSwitches, described_switches
+
+
+class StaticVocabulary(InHouseVocabulary):
+    """The vocabulary on values of a graph; random numbers keyed by seed, call site and step."""
+
+    def __init__(self, graph: Graph, seed: int = 0) -> None:
+        self._graph = graph
+        self._seed = seed
+
+    def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
+        site, self._graph.random_sites = self._graph.random_sites, self._graph.random_sites + 1
+        return random(
+            step_counter(self._graph),
+            shape=tuple(shape),
+            dtype=dtype,
+            seed=self._seed,
+            site=site,
+            distribution=distribution,
+        )
+
+    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Numbers in [0, 1); new ones every step."""
+        return self._random(shape, dtype, "uniform")
+
+    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Standard normal numbers; new ones every step."""
+        return self._random(shape, dtype, "normal")
+
+
+class StaticRunner:
+    """One case on the static engine."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        use_directory(options.cache_directory)
+        self._workload = workload
+        self._case = case
+        self._arrays = (parameters, inputs)
+        self._kind = workload.step(case)
+        self._options = options
+        self._switches = PassSwitches.from_text(options.switches)
+        self._as_callable = options.switches.get("entry", "run") == "callable"
+        self._session: Session | None = None
+        self._placeholders: dict[str, Value] = {}
+        self._variables: dict[str, Value] = {}
+        self._names: list[str] = []
+        self._fetches: list[Any] = []
+        self._feed: dict[Value, Array] = {}
+        self._call: Callable[..., Any] | None = None
+        self._feeds: tuple[Array, ...] = ()
+        self._results: Any = ()
+
+    def build(self) -> None:
+        """Record the program, its gradients and its updates in a graph."""
+        parameters, inputs = self._arrays
+        graph = Graph()
+        with graph.as_default():
+            self._placeholders = {
+                name: placeholder(str(array.dtype), array.shape, name)
+                for name, array in inputs.items()
+            }
+            self._variables = {
+                name: variable(array, name=name) for name, array in parameters.items()
+            }
+            ops = StaticVocabulary(graph, self._options.seed)
+            outputs = self._workload.program(ops, self._variables, self._placeholders, self._case)
+            fetched = dict(outputs.values)
+            self._differentiate(outputs, fetched)
+        graph.freeze()
+        self._names = list(fetched)
+        self._fetches = list(fetched.values())
+        self._session = Session(
+            graph,
+            switches=self._switches,
+            device=self._options.device,
+            threads=self._options.threads,
+            share_variables=True,
+        )
+        self.load(inputs)
+
+    def _differentiate(self, outputs: Outputs, fetched: dict[str, Any]) -> None:
+        if self._kind == "forward":
+            return
+        seeds = None if outputs.seed is None else [outputs.seed]
+        if self._kind == "gradient":
+            wanted = self._workload.differentiate(self._case)
+            sources = [self._variables.get(name) or self._placeholders[name] for name in wanted]
+            found = gradients(outputs.objective, sources, seeds)
+            fetched.update(
+                (f"grad_{name}", each) for name, each in zip(wanted, found, strict=True)
+            )
+            return
+        sources = list(self._variables.values())
+        found = gradients(outputs.objective, sources, seeds)
+        rate = self._workload.learning_rate(self._case)
+        updates = [
+            assign_sub(source, rate * each)
+            for source, each in zip(sources, found, strict=True)
+            if each is not None
+        ]
+        fetched["updates"] = Operation(updates)
+
+    def compile(self) -> None:
+        """Optimise, choose kernels, compile loops, place memory."""
+        session = self._open_session()
+        call = session.make_callable(self._fetches, list(self._placeholders.values()))
+        if self._as_callable:
+            self._call = call
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take new inputs; they are fed every step."""
+        self._feed = {self._placeholders[name]: array for name, array in inputs.items()}
+        self._feeds = tuple(self._feed.values())
+
+    def step(self) -> None:
+        """One run of the session, or one call of the callable."""
+        # Last step's results go first, so that the pool can hand out their memory again.
+        self._results = None
+        if self._call is not None:
+            self._results = self._call(*self._feeds)
+        else:
+            self._results = self._session.run(self._fetches, self._feed)  # type: ignore[union-attr]
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        results = dict(zip(self._names, self._results, strict=True))
+        results.pop("updates", None)
+        if self._kind == "training":
+            session = self._open_session()
+            for name, each in self._variables.items():
+                results[f"parameter/{name}"] = session.value_of(each)
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """Passes, kernels, memory, and the generated step."""
+        report = self._open_session().explain(
+            self._fetches, list(self._placeholders.values())
+        )
+        notes = tuple(
+            f"pass {each.name} is off" for each in report.passes if not each.enabled
+        )
+        counts = {
+            "launches": len(report.launches),
+            "graph_nodes": report.passes[0].before,
+            "arena_bytes": report.arena_bytes,
+            "arena_least_bytes": report.live_bytes,
+            "arena_unshared_bytes": report.summed_bytes,
+            "in_place": report.in_place,
+        }
+        for each in report.passes:
+            counts.update((f"{each.name}.{name}", count) for name, count in each.counts.items())
+        return RunnerFacts(report.kernels, notes, counts, f"{report}\n\n{report.source}")
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("the runner expected build() first")
+        return self._session
+
+    def close(self) -> None:
+        """Let go of the session and its memory."""
+        if self._session is not None:
+            self._session.close()
+        self._results, self._call, self._session = (), None, None
+
+
+class StaticEngine:
+    """Define and run."""
+
+    name = "static"
+    paradigm: Paradigm = "static"
+
+    def versions(self) -> Mapping[str, str]:
+        """Libraries that decide the speed."""
+        import numba
+
+        return {"numpy": np.__version__, "numba": numba.__version__}
+
+    def availability(self, device: str) -> Availability:
+        """Whether `device` can be used here."""
+        return device_availability(device)
+
+    def supports(self, workload: Program, case: Case) -> Availability:
+        """Every workload in the vocabulary."""
+        return AVAILABLE
+
+    def switches(self) -> Mapping[str, Switch]:
+        """The passes and the way in."""
+        return described_switches()
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> StaticRunner:
+        """A runner that records the program once."""
+        return StaticRunner(workload, case, parameters, inputs, options)
+
+
+def make_engine() -> StaticEngine:
+    """Factory of the entry point."""
+    return StaticEngine()

@@ -1,0 +1,104 @@
+"""Gradients of a graph: the shared walk, run once, recording as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..primitives.elementwise import add
+from ..primitives.primitive import Saved
+from ..primitives.specs import ShapeError
+from ..reverse_mode import pull_back
+from .graph import Node, Value, emit_constant
+
+
+class _Call:
+    """A node as the walk sees it: gradients flow only where an asked input can be reached."""
+
+    __slots__ = ("node", "sequence", "sources")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.sequence = node.sequence
+        self.sources: tuple[Any, ...] = ()
+
+    def pull(self, gradient: Any) -> Sequence[Any]:
+        """The pullback's gradients, recorded with the forward operation's own origin."""
+        node = self.node
+        rule = node.primitive.rule
+        if rule is None:
+            raise NotImplementedError(
+                f"{node.primitive.name} has no gradient   (made at {node.origin.describe()})"
+            )
+        saved = Saved(
+            node.primitive,
+            tuple(each.spec for each in node.operands),
+            node.attributes,
+            tuple(source is not None for source in self.sources),
+            {index: node.operands[index] for index in node.primitive.saves_inputs},
+            {index: node.outputs[index] for index in node.primitive.saves_outputs},
+        )
+        with node.graph.made_at(node.origin.touched_by("gradients")):
+            result: Sequence[Any] = rule(gradient, saved)
+        return result
+
+
+def gradients(
+    outputs: Value | Sequence[Value],
+    inputs: Sequence[Value],
+    seeds: Sequence[Any] | None = None,
+) -> list[Value | None]:
+    """Gradients of the (summed) outputs with respect to `inputs`, None where none depends on one.
+
+    An output that is no scalar needs a seed of its shape.
+    """
+    outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
+    given = list(seeds) if seeds is not None else [None] * len(outputs)
+    graph = outputs[0].graph
+    calls = _reachable_calls(graph.nodes, {each.node for each in inputs})
+    pairs = [
+        (calls[output.node], _seed_of(output, seed))
+        for output, seed in zip(outputs, given, strict=True)
+        if output.node in calls and output.index == 0
+    ]
+    targets = {calls[each.node] for each in inputs if each.node in calls}
+    found = pull_back(pairs, targets, _add)
+    return [found.get(calls[each.node]) if each.node in calls else None for each in inputs]
+
+
+def _reachable_calls(nodes: Sequence[Node], targets: set[Node]) -> dict[Node, _Call]:
+    calls: dict[Node, _Call] = {}
+    for node in nodes:
+        sources = tuple(
+            calls.get(each.node) if each.index == 0 and each.spec.floating else None
+            for each in node.operands
+        )
+        flows = any(source is not None for source in sources) and node.primitive.rule is not None
+        if node in targets or flows:
+            call = calls[node] = _Call(node)
+            call.sources = sources if flows else ()
+    return calls
+
+
+def _seed_of(output: Value, seed: Any) -> Value:
+    if seed is None:
+        if output.spec.shape:
+            raise ShapeError(
+                f"gradients expected a scalar or a seed of its shape, received {output!r} "
+                f"without a seed   (made at {output.node.origin.describe()})"
+            )
+        return emit_constant(
+            output.graph, np.ones((), output.spec.dtype), output.graph.site(), "seed"
+        )
+    if not isinstance(seed, Value):
+        array = np.asarray(seed, output.spec.dtype)
+        seed = emit_constant(output.graph, array, output.graph.site(), "seed")
+    if seed.spec is not output.spec:
+        raise ShapeError(f"gradients expected a seed like {output!r}, received {seed!r}")
+    return seed
+
+
+def _add(total: Any, contribution: Any, owned: bool) -> Any:
+    return add(total, contribution)

@@ -1,0 +1,308 @@
+"""The graph: nodes, values, and the one function that can make a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from ..primitives.operators import TensorOperators
+from ..primitives.primitive import OperandError, Primitive
+from ..primitives.specs import ShapeError, TensorSpec, spec
+from ..source_sites import Site, user_site
+from .sources import constant_source, placeholder_source, step_source, variable_source
+
+
+class Node:
+    """One operation in a graph. Made by `Graph.emit` only.
+
+    `payload` is what a source node stands for: a constant's array, a `Variable`, the placeholder
+    that the user feeds.
+    """
+
+    __slots__ = (
+        "attributes",
+        "graph",
+        "name",
+        "operands",
+        "origin",
+        "outputs",
+        "payload",
+        "primitive",
+        "sequence",
+    )
+
+    def __init__(
+        self,
+        graph: Graph,
+        primitive: Primitive,
+        operands: tuple[Value, ...],
+        attributes: Mapping[str, Any],
+        origin: Site,
+        name: str,
+        payload: Any,
+    ) -> None:
+        self.graph = graph
+        self.primitive = primitive
+        self.operands = operands
+        self.attributes = attributes
+        self.origin = origin
+        self.name = name
+        self.payload = payload
+        self.sequence = len(graph.nodes)
+        specs = primitive.output_specs([each.spec for each in operands], attributes)
+        self.outputs = tuple(Value(self, index, each) for index, each in enumerate(specs))
+
+    @property
+    def is_source(self) -> bool:
+        """Whether the node computes nothing: placeholder, constant, variable, step counter."""
+        return not self.operands and self.primitive.name in _SOURCES
+
+    def __repr__(self) -> str:
+        operands = ", ".join(each.name for each in self.operands)
+        return f"{self.name} = {self.primitive.name}({operands})"
+
+
+class Value(TensorOperators):
+    """One result of a node: what the user of the static engine holds. It has no number in it."""
+
+    __slots__ = ("__weakref__", "index", "node", "spec")
+
+    def __init__(self, node: Node, index: int, spec: TensorSpec) -> None:
+        self.node = node
+        self.index = index
+        self.spec = spec
+
+    @staticmethod
+    def apply_primitive(
+        primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]
+    ) -> Any:
+        """Record a primitive in the graph of its operands."""
+        return record(primitive, operands, attributes)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that the value belongs to."""
+        return self.node.graph
+
+    @property
+    def name(self) -> str:
+        """`node:index`, unique in the graph."""
+        return f"{self.node.name}:{self.index}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+        return self.spec.dtype
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self!r} has no truth value: a graph is not run while it is built; "
+            f"run it in a Session first   (made at {self.node.origin})"
+        )
+
+    def __repr__(self) -> str:
+        return f'Tensor("{self.name}", shape={self.spec.shape}, dtype={self.spec.dtype})'
+
+
+class Graph:
+    """An append-only list of nodes; their order is a topological one."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._names: dict[str, int] = {}
+        self._origins: list[Site] = []
+        self._frozen = False
+        self.random_sites = 0
+
+    def emit(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Any],
+        *,
+        origin: Site,
+        name: str = "",
+        payload: Any = None,
+    ) -> Node:
+        """Append a node; raises `ShapeError` where the operands do not fit."""
+        if self._frozen:
+            raise RuntimeError(
+                f"the graph is frozen, and {primitive.name} at {origin} would add a node to it; "
+                "build the graph once, outside the loop that runs it"
+            )
+        unique = self._unique(name or primitive.name)
+        node = Node(self, primitive, tuple(operands), attributes, origin, unique, payload)
+        self.nodes.append(node)
+        return node
+
+    def _unique(self, name: str) -> str:
+        count = self._names.get(name, 0)
+        self._names[name] = count + 1
+        return f"{name}_{count}" if count else name
+
+    def freeze(self) -> None:
+        """Forbid new nodes: a graph that grows in a loop is the classic leak."""
+        self._frozen = True
+
+    def site(self) -> Site:
+        """Where a node made now comes from."""
+        return self._origins[-1] if self._origins else user_site()
+
+    @contextmanager
+    def made_at(self, origin: Site) -> Iterator[None]:
+        """Give nodes made inside this origin."""
+        self._origins.append(origin)
+        try:
+            yield
+        finally:
+            self._origins.pop()
+
+    @contextmanager
+    def as_default(self) -> Iterator[Graph]:
+        """Make this the graph that placeholders, constants and variables go to."""
+        _DEFAULTS.append(self)
+        try:
+            yield self
+        finally:
+            _DEFAULTS.remove(self)
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} nodes)"
+
+
+class Variable(Value):
+    """State that a session keeps between runs: read like a value, changed by assign."""
+
+    __slots__ = ("initial",)
+
+    def __init__(self, node: Node, initial: Array) -> None:
+        super().__init__(node, 0, node.outputs[0].spec)
+        self.initial = initial
+
+
+_SOURCES = {"placeholder", "constant", "variable", "step"}
+_DEFAULTS: list[Graph] = [Graph()]
+
+
+def default_graph() -> Graph:
+    """The graph that new placeholders, constants and variables go to."""
+    return _DEFAULTS[-1]
+
+
+def record(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    """Append a call of `primitive` to the graph of its operands."""
+    values = [each for each in operands if isinstance(each, Value)]
+    graph = values[0].graph
+    site = graph.site()
+    lifted = [_as_operand(primitive, each, values, graph, site) for each in operands]
+    try:
+        node = graph.emit(primitive, lifted, attributes, origin=site)
+    except ShapeError as error:
+        raise ShapeError(_explain_shapes(str(error), lifted, site)) from None
+    return node.outputs[0] if len(node.outputs) == 1 else node.outputs
+
+
+def _explain_shapes(message: str, operands: Sequence[Value], site: Site) -> str:
+    lines = [message, f"       at    {site.describe()}"]
+    if len(operands) == 2:
+        places = ["left ", "right"]
+    else:
+        places = [f"input {index}" for index in range(len(operands))]
+    lines += [
+        f"       {place} from {operand.node.origin.describe()}"
+        for place, operand in zip(places, operands, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _as_operand(
+    primitive: Primitive, operand: Any, values: Sequence[Value], graph: Graph, site: Site
+) -> Value:
+    if isinstance(operand, Value):
+        if operand.graph is not graph:
+            raise OperandError(
+                f"{primitive.name} expected values of one graph, received {values[0]!r} made at "
+                f"{values[0].node.origin} and {operand!r} made at {operand.node.origin}"
+            )
+        return operand
+    if hasattr(operand, "apply_primitive"):
+        raise OperandError(
+            f"{primitive.name} cannot mix a value of the static engine, {values[0]!r} made at "
+            f"{values[0].node.origin}, with an eager tensor used at {site}; feed the tensor's "
+            "array through a placeholder or make it a constant"
+        )
+    array = np.asarray(operand)
+    if not isinstance(operand, np.ndarray):
+        array = array.astype(_number_dtype(operand, values))
+    return emit_constant(graph, array, site)
+
+
+def _number_dtype(number: Any, values: Sequence[Value]) -> str:
+    if isinstance(number, bool):
+        return "bool"
+    floating = [each.spec.dtype for each in values if each.spec.floating]
+    if floating:
+        return floating[0]
+    numeric = [each.spec.dtype for each in values if each.spec.dtype != "bool"]
+    return numeric[0] if isinstance(number, int) and numeric else "float32"
+
+
+def emit_constant(graph: Graph, array: Array, origin: Site, name: str = "") -> Value:
+    """A constant node holding `array`, which must not be changed afterwards."""
+    array = np.ascontiguousarray(array) if array.ndim else array
+    made = spec(array.shape, str(array.dtype))
+    attributes = {"shape": made.shape, "dtype": made.dtype}
+    node = graph.emit(
+        constant_source, (), attributes, origin=origin, name=name, payload=array
+    )
+    return node.outputs[0]
+
+
+def constant(value: Any, dtype: str | None = None, name: str = "") -> Value:
+    """A constant in the default graph: int becomes int32 and float float32 unless `dtype` says."""
+    array = np.array(value)
+    if dtype is None and not isinstance(value, np.ndarray | np.generic):
+        dtype = {"i": "int32", "f": "float32"}.get(array.dtype.kind)
+    graph = default_graph()
+    return emit_constant(graph, array.astype(dtype or array.dtype), graph.site(), name)
+
+
+def placeholder(dtype: str = "float32", shape: Sequence[int] = (), name: str = "") -> Value:
+    """A value that every run must be fed, in the default graph."""
+    graph = default_graph()
+    attributes = {"shape": tuple(int(size) for size in shape), "dtype": dtype}
+    node = graph.emit(placeholder_source, (), attributes, origin=graph.site(), name=name)
+    node.payload = node.outputs[0]
+    return node.outputs[0]
+
+
+def variable(initial: Any, dtype: str | None = None, name: str = "") -> Variable:
+    """State with an initial value, in the default graph."""
+    array = np.asarray(initial)
+    if dtype is None and not isinstance(initial, np.ndarray | np.generic):
+        dtype = {"i": "int32", "f": "float32"}.get(array.dtype.kind)
+    array = np.asarray(array, dtype, order="C")
+    graph = default_graph()
+    attributes = {"shape": array.shape, "dtype": str(array.dtype)}
+    node = graph.emit(variable_source, (), attributes, origin=graph.site(), name=name)
+    made = Variable(node, array)
+    node.outputs = (made,)
+    node.payload = made
+    return made
+
+
+def step_counter(graph: Graph) -> Value:
+    """The number of the run, fed by the session: the counter of random operations."""
+    for node in graph.nodes:
+        if node.primitive is step_source:
+            return node.outputs[0]
+    return graph.emit(step_source, (), {}, origin=graph.site()).outputs[0]

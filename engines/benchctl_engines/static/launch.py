@@ -1,0 +1,37 @@
+"""Kernels for nodes: choosing, preparing and running them once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..contract import Array
+from ..devices.cpu import aligned_bytes
+from ..kernels.table import KernelRequest, Prepared, select
+from .graph import Node
+
+
+def prepare_node(node: Node, device: str, threads: int) -> tuple[str, Prepared]:
+    """The chosen kernel's name and the prepared kernel; raises `NoKernelError`."""
+    request = KernelRequest(
+        tuple(each.spec for each in node.operands),
+        tuple(each.spec for each in node.outputs),
+        node.attributes,
+        threads,
+    )
+    row = select(node.primitive.name, device, request)
+    return f"{node.primitive.name}:{row.name}", row.prepare(request)
+
+
+def run_once(
+    node: Node, arrays: Sequence[Array], device: str, threads: int
+) -> tuple[Array, ...]:
+    """The node's results in fresh arrays."""
+    _, prepared = prepare_node(node, device, threads)
+    outs = tuple(np.empty(each.spec.shape, each.spec.dtype) for each in node.outputs)
+    workspace = (
+        (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
+    )
+    prepared.run(*outs, *arrays, *workspace)
+    return outs

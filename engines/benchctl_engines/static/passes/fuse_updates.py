@@ -1,0 +1,56 @@
+"""`w -= rate * gradient` in one operation; where the gradient is a matrix product, the product is
+accumulated into w panel by panel and never exists as a whole.
+
+Legal where the gradient is read by nobody else and not fetched.
+"""
+
+from __future__ import annotations
+
+from ..graph import Graph, Node, Value
+from ..sources import constant_source
+from ..step_graph import StepGraph, consumers, emit_like, rewrite
+
+
+def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+    """The step with fused updates; counts them, and the bytes of gradients no longer made."""
+    readers = consumers(step)
+    fetched = set(step.fetches)
+    counts = {"scaled": 0, "products": 0, "bytes_not_materialised": 0}
+    moved: dict[Value, Value] = {}
+
+    def private(value: Value) -> bool:
+        return value not in fetched and len(readers.get(value, ())) == 1
+
+    def fuse(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        moved.update(zip(node.operands, operands, strict=True))
+        if node.primitive.name != "assign_sub":
+            return None
+        found = _scaled(node.operands[1]) if private(node.operands[1]) else None
+        if found is None:
+            return None
+        gradient, scale = found
+        origin = node.origin.touched_by("fuse_updates")
+        counts["bytes_not_materialised"] += gradient.spec.nbytes
+        product = gradient.node
+        if product.primitive.name == "matmul" and private(gradient):
+            counts["products"] += 1
+            counts["bytes_not_materialised"] += gradient.spec.nbytes
+            sources = (operands[0], *(moved[each] for each in product.operands))
+            attributes = {**product.attributes, "scale": scale}
+            return emit_like(graph, "matmul_update", sources, attributes, origin)
+        counts["scaled"] += 1
+        sources = (operands[0], moved[gradient])
+        return emit_like(graph, "assign_sub_scaled", sources, {"scale": scale}, origin)
+
+    return rewrite(step, fuse), counts
+
+
+def _scaled(delta: Value) -> tuple[Value, float] | None:
+    """(gradient, scale) of a product of a gradient and a constant scalar."""
+    if delta.node.primitive.name != "multiply":
+        return None
+    for scale, gradient in (delta.node.operands, delta.node.operands[::-1]):
+        constant = scale.node.primitive is constant_source and scale.spec.size == 1
+        if constant and gradient.spec is delta.spec:
+            return gradient, float(scale.node.payload.reshape(())[()])
+    return None

@@ -1,0 +1,64 @@
+"""The passes in their one order, each with its switch and its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..step_graph import PassReport, StepGraph, predecessors, pruned
+from ..switches import PassSwitches
+from .fold_constants import fold_constants
+from .fuse_elementwise import fuse_elementwise
+from .fuse_epilogues import fuse_epilogues
+from .fuse_updates import fuse_updates
+from .merge_common import merge_common
+from .schedule import schedule, written_order
+from .simplify_algebra import simplify_algebra
+
+_Pass = Callable[[StepGraph], tuple[StepGraph, dict[str, int]]]
+
+
+def optimise(
+    step: StepGraph, switches: PassSwitches, device: str, threads: int
+) -> tuple[StepGraph, list[PassReport]]:
+    """The step after all passes that are switched on, with a report of each.
+
+    A pass that fails stops the compilation: a step is never run half optimised.
+    """
+    reports: list[PassReport] = []
+
+    def apply(name: str, run: _Pass, current: StepGraph) -> StepGraph:
+        before = len(current.operations)
+        if not getattr(switches, name):
+            reports.append(PassReport(name, False, before, before))
+            return current
+        start = time.perf_counter()
+        result, counts = run(current)
+        reports.append(
+            PassReport(
+                name,
+                True,
+                before,
+                len(result.operations),
+                time.perf_counter() - start,
+                (),
+                counts,
+            )
+        )
+        return result
+
+    def fold(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+        return fold_constants(current, device, threads)
+
+    before = len(step.operations)
+    step = pruned(step.nodes, step.fetches)
+    reports.append(PassReport("prune", True, before, len(step.operations)))
+    predecessors(step)  # raises early where two changes of one variable have no order
+    step = apply("fold_constants", fold, step)
+    step = apply("simplify_algebra", simplify_algebra, step)
+    step = apply("merge_common", merge_common, step)
+    step = apply("fuse_epilogues", fuse_epilogues, step)
+    step = apply("fuse_updates", fuse_updates, step)
+    step = apply("fuse_elementwise", fuse_elementwise, step)
+    step = apply("schedule", schedule, step)
+    return (step if switches.schedule else written_order(step)), reports

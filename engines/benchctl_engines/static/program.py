@@ -1,0 +1,359 @@
+"""A compiled step: kernels chosen, memory placed, and one function that runs it all.
+
+With bind_early the function is generated as straight-line Python over fixed buffers, one line a
+launch, so that a step pays for its launches and nothing else. Without it an interpreter looks up
+the operands of every launch each time, which is what the generated code saves.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from ..devices.cpu import POOLED_BYTES, BufferPool, aligned_bytes
+from ..kernels.table import Prepared
+from ..primitives.specs import TensorSpec
+from .graph import Node, Value
+from .launch import prepare_node
+from .passes.plan_memory import MemoryPlan, plan_memory
+from .sources import constant_source, placeholder_source, step_source, variable_source
+from .step_graph import PassReport, StepGraph, updated_variable
+from .switches import PassSwitches
+
+_numbers = count()
+
+
+class NanError(ArithmeticError):
+    """A result held a NaN; raised under check_nan, naming the user's line."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel call: names of the arrays it is given, outputs first."""
+
+    node: Node
+    kernel: str
+    prepared: Prepared
+    arrays: tuple[str, ...]
+
+
+@dataclass
+class Program:
+    """What a session keeps for one set of fetches and feeds.
+
+    `call(*feeds)` returns the fetched arrays as a tuple, in the order asked for.
+    """
+
+    step: StepGraph
+    feeds: tuple[Value, ...]
+    launches: tuple[Launch, ...]
+    plan: MemoryPlan
+    source: str
+    call: Callable[..., tuple[Array, ...]]
+    reports: tuple[PassReport, ...] = ()
+    lines: Mapping[int, Node] = field(default_factory=dict)
+    filename: str = ""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Kernel names in launch order."""
+        return tuple(launch.kernel for launch in self.launches)
+
+
+class State:
+    """What outlives a run: variables, the step counter, and memory for fetched results."""
+
+    def __init__(self, share_variables: bool) -> None:
+        self.variables: dict[Value, Array] = {}
+        self.counter = np.zeros((), np.int64)
+        self.pool = BufferPool()
+        self._share = share_variables
+
+    def array_of(self, variable: Any) -> Array:
+        """The session's array of a variable, made from its initial value on first use."""
+        array = self.variables.get(variable)
+        if array is None:
+            array = variable.initial if self._share else variable.initial.copy()
+            self.variables[variable] = array
+        return array
+
+
+def compile_program(
+    step: StepGraph,
+    returned: Sequence[bool],
+    feeds: Sequence[Value],
+    state: State,
+    switches: PassSwitches,
+    device: str,
+    threads: int,
+    recheck: Callable[..., tuple[Array, ...]],
+) -> Program:
+    """Compile an optimised step; `recheck` is called with feeds that are not as declared."""
+    builder = _Builder(step, returned, feeds, state, switches, device, threads)
+    return builder.build(recheck)
+
+
+class _Builder:
+    """Names arrays, prepares launches and writes the source."""
+
+    def __init__(
+        self,
+        step: StepGraph,
+        returned: Sequence[bool],
+        feeds: Sequence[Value],
+        state: State,
+        switches: PassSwitches,
+        device: str,
+        threads: int,
+    ) -> None:
+        self.step = step
+        self.returned = [
+            value for value, wanted in zip(step.fetches, returned, strict=True) if wanted
+        ]
+        self.feeds = tuple(feeds)
+        self.state = state
+        self.switches = switches
+        self.bound: dict[str, Any] = {}
+        self.names: dict[Value, str] = {}
+        self.prepared = {
+            node: prepare_node(node, device, threads) for node in step.operations
+        }
+        held = {
+            value for value in step.fetches if value.node.primitive.effect != "update"
+        }
+        workspaces = {
+            node: prepared.workspace_bytes for node, (_, prepared) in self.prepared.items()
+        }
+        self.plan = plan_memory(step, workspaces, frozenset(held), switches.plan_memory)
+
+    def build(self, recheck: Callable[..., tuple[Array, ...]]) -> Program:
+        self._name_sources()
+        self._name_buffers()
+        fetches = self._name_fetches()
+        launches = self._launches()
+        filename = f"<static step {next(_numbers)}>"
+        lines, places = self._source(launches, fetches)
+        source = "\n".join(lines) + "\n"
+        self.bound["recheck"] = recheck
+        if self.switches.bind_early:
+            call = _executed(source, filename, self.bound)
+        else:
+            call = self._interpreted(launches, fetches)
+        return Program(
+            self.step,
+            self.feeds,
+            launches,
+            self.plan,
+            source,
+            call,
+            lines={place: launches[index].node for place, index in places.items()},
+            filename=filename,
+        )
+
+    # ----- names ------------------------------------------------------------------------------
+
+    def _name_sources(self) -> None:
+        place_of = {each: index for index, each in enumerate(self.feeds)}
+        for index, node in enumerate(each for each in self.step.nodes if each.is_source):
+            value = node.outputs[0]
+            if node.primitive is placeholder_source:
+                self.names[value] = f"x{place_of[node.payload]}"
+            elif node.primitive is constant_source:
+                self._bind(value, f"c{index}", node.payload)
+            elif node.primitive is variable_source:
+                self._bind(value, f"v{index}", self.state.array_of(node.payload))
+            elif node.primitive is step_source:
+                self._bind(value, "step_number", self.state.counter)
+
+    def _bind(self, value: Value, name: str, array: Array) -> None:
+        self.names[value] = name
+        self.bound[name] = array
+
+    def _name_buffers(self) -> None:
+        arena = aligned_bytes(self.plan.arena_bytes)
+        if self.switches.poison:
+            arena[:] = 255  # all bits set is a NaN in every float dtype
+        self.arena = arena
+        for value, index in self.plan.values.items():
+            buffer = self.plan.buffers[index]
+            span = arena[buffer.offset : buffer.offset + buffer.nbytes]
+            array = span.view(value.spec.numpy_dtype).reshape(value.spec.shape)
+            self._bind(value, f"b{len(self.bound)}", array)
+        for node, index in self.plan.workspaces.items():
+            buffer = self.plan.buffers[index]
+            name = f"w{len(self.bound)}"
+            self.bound[name] = arena[buffer.offset : buffer.offset + buffer.nbytes]
+            self.names[_workspace_key(node)] = name
+        for node in self.step.operations:
+            if node.primitive.effect == "update":
+                # An update's result is the variable's own array.
+                self.names[node.outputs[0]] = self.names[node.operands[0]]
+
+    def _name_fetches(self) -> dict[Value, str]:
+        """Fetched values that a launch writes, each into a fresh array of its own."""
+        fresh: dict[Value, str] = {}
+        for value in dict.fromkeys(self.step.fetches):
+            if not value.node.is_source and value.node.primitive.effect != "update":
+                fresh[value] = self.names[value] = f"f{len(fresh)}"
+        return fresh
+
+    def _launches(self) -> tuple[Launch, ...]:
+        launches = []
+        for node in self.step.operations:
+            kernel, prepared = self.prepared[node]
+            arrays = [self.names[each] for each in (*node.outputs, *node.operands)]
+            if prepared.workspace_bytes:
+                arrays.append(self.names[_workspace_key(node)])
+            launches.append(Launch(node, kernel, prepared, tuple(arrays)))
+        return tuple(launches)
+
+    # ----- the generated function ---------------------------------------------------------------
+
+    def _source(
+        self, launches: Sequence[Launch], fresh: Mapping[Value, str]
+    ) -> tuple[list[str], dict[int, int]]:
+        """Source lines, and which launch stands on which line (from 1)."""
+        names = [f"x{index}" for index in range(len(self.feeds))]
+        lines = [f"def step({', '.join(names)}):"]
+        for index, feed in enumerate(self.feeds):
+            lines += self._feed_check(index, feed, names)
+        self.bound["ndarray"] = np.ndarray
+        copies, results = self._results(fresh)
+        lines += copies["before"]
+        lines += [self._fresh_line(name, value.spec) for value, name in fresh.items()]
+        places: dict[int, int] = {}
+        poisoned = self._poison_lines() if self.switches.poison else {}
+        for index, launch in enumerate(launches):
+            self.bound[f"k{index}"] = launch.prepared.run
+            call = f"    k{index}({', '.join(launch.arrays)})"
+            lines.append(f"{call}  # {launch.kernel}  {launch.node.origin}")
+            places[len(lines)] = index
+            if self.switches.check_nan:
+                self.bound["check_nan"] = _check_nan
+                self.bound[f"n{index}"] = launch.node
+                outputs = launch.arrays[: len(launch.node.outputs)]
+                lines.append(f"    check_nan(n{index}, {', '.join(outputs)})")
+            lines += poisoned.get(launch.node, [])
+        if "step_number" in self.bound:
+            lines.append("    step_number[()] += 1")
+        lines += copies["after"]
+        lines.append(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+        return lines, places
+
+    def _feed_check(self, index: int, feed: Value, names: Sequence[str]) -> list[str]:
+        self.bound[f"dtype{index}"] = feed.spec.numpy_dtype
+        test = (
+            f"x{index}.__class__ is not ndarray or x{index}.dtype is not dtype{index} "
+            f"or x{index}.shape != {feed.spec.shape} or not x{index}.flags.c_contiguous"
+        )
+        return [f"    if {test}:", f"        return recheck({', '.join(names)})"]
+
+    def _fresh_line(self, name: str, spec: TensorSpec) -> str:
+        if spec.nbytes < POOLED_BYTES:
+            self.bound["empty"] = np.empty
+            self.bound[f"d_{name}"] = spec.numpy_dtype
+            return f"    {name} = empty({spec.shape}, d_{name})"
+        self.bound["take"] = self.state.pool.take
+        self.bound[f"spec_{name}"] = spec
+        return f"    {name} = take(spec_{name})"
+
+    def _results(self, fresh: Mapping[Value, str]) -> tuple[dict[str, list[str]], list[str]]:
+        """Copies of fetched sources (their value before the step) and of updated variables."""
+        copies: dict[str, list[str]] = {"before": [], "after": []}
+        results = []
+        for index, value in enumerate(self.returned):
+            if value in fresh:
+                results.append(fresh[value])
+                continue
+            when = "after" if updated_variable(value.node) else "before"
+            copies[when].append(f"    r{index} = {self.names[value]}.copy()")
+            results.append(f"r{index}")
+        return copies, results
+
+    def _poison_lines(self) -> dict[Node, list[str]]:
+        """Lines that fill each buffer with NaN bits after its last reading."""
+        lines: dict[Node, list[str]] = {}
+        for index, buffer in enumerate(self.plan.buffers):
+            self.bound[f"dead{index}"] = self.arena[buffer.offset : buffer.offset + buffer.nbytes]
+            node = self.step.nodes[buffer.death]
+            lines.setdefault(node, []).append(f"    dead{index}.fill(255)")
+        return lines
+
+    # ----- the interpreter ------------------------------------------------------------------------
+
+    def _interpreted(
+        self, launches: Sequence[Launch], fresh: Mapping[Value, str]
+    ) -> Callable[..., tuple[Array, ...]]:
+        """The same step with every operand looked up at every launch."""
+        copies, results = self._results(fresh)
+        before = [(line.split()[0], line.split()[2].split(".")[0]) for line in copies["before"]]
+        after = [(line.split()[0], line.split()[2].split(".")[0]) for line in copies["after"]]
+        specs = {name: value.spec for value, name in fresh.items()}
+        feeds, bound, pool = self.feeds, self.bound, self.state.pool
+        check_nan = self.switches.check_nan
+
+        def call(*arrays: Array) -> tuple[Array, ...]:
+            for feed, array in zip(feeds, arrays, strict=True):
+                if not _as_declared(array, feed.spec):
+                    result: tuple[Array, ...] = bound["recheck"](*arrays)
+                    return result
+            environment = dict(bound)
+            environment.update((f"x{index}", array) for index, array in enumerate(arrays))
+            environment.update((name, environment[source].copy()) for name, source in before)
+            environment.update((name, pool.take(each)) for name, each in specs.items())
+            for launch in launches:
+                operands = [environment[name] for name in launch.arrays]
+                try:
+                    launch.prepared.run(*operands)
+                except Exception as error:
+                    error.add_note(failure_note(launch.node))
+                    raise
+                if check_nan:
+                    _check_nan(launch.node, *operands[: len(launch.node.outputs)])
+            if "step_number" in environment:
+                environment["step_number"][()] += 1
+            environment.update((name, environment[source].copy()) for name, source in after)
+            return tuple(environment[name] for name in results)
+
+        return call
+
+
+def _workspace_key(node: Node) -> Any:
+    return ("workspace", node)
+
+
+def _as_declared(array: Any, spec: TensorSpec) -> bool:
+    return (
+        isinstance(array, np.ndarray)
+        and array.dtype == spec.numpy_dtype
+        and array.shape == spec.shape
+        and array.flags.c_contiguous
+    )
+
+
+def _executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[..., Any]:
+    # The line cache shows the generated line in a traceback.
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    exec(compile(source, filename, "exec"), bound)
+    function: Callable[..., Any] = bound["step"]
+    return function
+
+
+def _check_nan(node: Node, *outputs: Array) -> None:
+    for array in outputs:
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise NanError(
+                f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})"
+            )
+
+
+def failure_note(node: Node) -> str:
+    """The node of a failed launch in words: operation, operands, the user's line."""
+    operands = ", ".join(f"{each.name} {each.spec}" for each in node.operands)
+    return f"while running {node.primitive.name}({operands})\n  made at {node.origin.describe()}"

@@ -1,0 +1,338 @@
+"""The session: compiles what is asked for once, and runs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from .graph import Graph, Value, default_graph
+from .passes.pipeline import optimise
+from .program import Program, State, compile_program, failure_note
+from .sources import placeholder_source
+from .step_graph import PassReport, pruned
+from .switches import PassSwitches
+
+_KEPT_PROGRAMS = 16
+
+
+class FeedError(ValueError):
+    """A feed that is missing, unknown or of another shape; names the placeholder's line."""
+
+
+class Operation:
+    """Updates to run together; fetching one returns None instead of copies of the variables."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[Value]) -> None:
+        self.values = tuple(values)
+
+
+def group(*updates: Value | Operation) -> Operation:
+    """One operation that runs all these updates."""
+    values: list[Value] = []
+    for each in updates:
+        values.extend(each.values if isinstance(each, Operation) else (each,))
+    return Operation(values)
+
+
+@dataclass(frozen=True)
+class CompileReport:
+    """What compiling did: passes, launches with their kernels and origins, and memory.
+
+    `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes.
+    """
+
+    passes: tuple[PassReport, ...]
+    launches: tuple[str, ...]
+    kernels: tuple[str, ...]
+    arena_bytes: int
+    live_bytes: int
+    summed_bytes: int
+    in_place: int
+    source: str
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = ["passes"]
+        for each in self.passes:
+            state = "" if each.enabled else "  (off)"
+            details = "".join(f", {name} {value}" for name, value in each.counts.items() if value)
+            lines.append(
+                f"  {each.name:<17} {each.before:>4} -> {each.after:<4} operations{details}{state}"
+            )
+        lines += ["launches", *(f"  {each}" for each in self.launches)]
+        lines.append(
+            f"memory\n  arena {self.arena_bytes} bytes, least possible {self.live_bytes}, "
+            f"unshared {self.summed_bytes}, {self.in_place} results in place"
+        )
+        return "\n".join(lines)
+
+
+class Session:
+    """Runs values of a graph. Variables live here, starting from their initial values.
+
+    `share_variables` works on the variables' initial arrays instead of copies.
+    """
+
+    def __init__(
+        self,
+        graph: Graph | None = None,
+        *,
+        switches: PassSwitches | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        share_variables: bool = False,
+    ) -> None:
+        self.graph = graph if graph is not None else default_graph()
+        self.switches = switches if switches is not None else PassSwitches()
+        self.device = device
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.state = State(share_variables)
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._calls: dict[Any, Callable[..., Any]] = {}
+        self.compile_seconds = 0.0
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of compiled programs and memory."""
+        self._programs.clear()
+        self._calls.clear()
+        self.state.pool.clear()
+
+    # ----- running ------------------------------------------------------------------------------
+
+    def run(self, fetches: Any, feed_dict: Mapping[Value, Any] | None = None) -> Any:
+        """Values of `fetches` (a value, an operation, or a nest of them), in the same nest.
+
+        Raises `FeedError` where a placeholder that the fetches need is not fed.
+        """
+        fetched = fetches if fetches.__class__ is not list else (*fetches,)
+        if not feed_dict:
+            call = self._known((fetched,)) or self._prepared(fetches, {})
+            return call()
+        call = self._known((fetched, *feed_dict)) or self._prepared(fetches, feed_dict)
+        return call(*feed_dict.values())
+
+    def _known(self, key: Any) -> Callable[..., Any] | None:
+        try:
+            return self._calls.get(key)
+        except TypeError:  # a nest with a list or dictionary inside has no hash
+            return None
+
+    def make_callable(self, fetches: Any, feeds: Sequence[Value] = ()) -> Callable[..., Any]:
+        """A function of the feeds, in this order, that returns what `run` would."""
+        return self._packed(fetches, tuple(feeds))
+
+    def _prepared(self, fetches: Any, feed_dict: Mapping[Value, Any]) -> Callable[..., Any]:
+        for key in feed_dict:
+            if not isinstance(key, Value):
+                raise FeedError(
+                    f"feed_dict expected placeholders as keys, received {type(key).__name__}"
+                )
+        call = self._packed(fetches, tuple(feed_dict))
+        try:
+            form = tuple(fetches) if isinstance(fetches, list) else fetches
+            # A list and a tuple of the same values share a key, so only lists use the fast way.
+            if not isinstance(fetches, tuple | dict):
+                self._calls[(form, *feed_dict)] = call
+        except TypeError:
+            pass
+        return call
+
+    def _packed(self, fetches: Any, feeds: tuple[Value, ...]) -> Callable[..., Any]:
+        values, wanted, pack = _flatten(fetches)
+        program = self.program(values, wanted, feeds)
+        step = program.call
+        if type(fetches) is list and all(isinstance(each, Value) for each in fetches):
+
+            def call_list(*arrays: Any) -> Any:
+                try:
+                    return [*step(*arrays)]
+                except Exception as error:
+                    _annotate(error, program)
+                    raise
+
+            return call_list
+
+        def call(*arrays: Any) -> Any:
+            try:
+                return pack(iter(step(*arrays)))
+            except Exception as error:
+                _annotate(error, program)
+                raise
+
+        return call
+
+    # ----- compiling ----------------------------------------------------------------------------
+
+    def program(
+        self, fetches: Sequence[Value], wanted: Sequence[bool], feeds: tuple[Value, ...]
+    ) -> Program:
+        """The compiled program of these fetches and feeds; the last 16 are kept."""
+        key = (tuple(fetches), tuple(wanted), feeds)
+        found = self._programs.get(key)
+        if found is not None:
+            self._programs.move_to_end(key)
+            return found
+        start = time.perf_counter()
+        self._check_values(fetches)
+        step = pruned(self.graph.nodes, tuple(fetches))
+        self._check_feeds(step.nodes, feeds)
+        optimised, reports = optimise(step, self.switches, self.device, self.threads)
+
+        def recheck(*arrays: Any) -> tuple[Array, ...]:
+            return program.call(*_converted(feeds, arrays))
+
+        program = compile_program(
+            optimised,
+            wanted,
+            feeds,
+            self.state,
+            self.switches,
+            self.device,
+            self.threads,
+            recheck,
+        )
+        program.reports = tuple(reports)
+        self.compile_seconds += time.perf_counter() - start
+        self._programs[key] = program
+        if len(self._programs) > _KEPT_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program
+
+    def _check_values(self, fetches: Sequence[Value]) -> None:
+        for value in fetches:
+            if value.graph is not self.graph:
+                raise ValueError(
+                    f"the session expected values of its own graph, received {value!r} made at "
+                    f"{value.node.origin}"
+                )
+
+    def _check_feeds(self, nodes: Sequence[Any], feeds: tuple[Value, ...]) -> None:
+        for feed in feeds:
+            if feed.node.primitive is not placeholder_source:
+                raise FeedError(
+                    f"feed_dict expected placeholders, received {feed!r}, a result of "
+                    f"{feed.node.primitive.name}   (made at {feed.node.origin.describe()})"
+                )
+        for node in nodes:
+            if node.primitive is placeholder_source and node.outputs[0] not in feeds:
+                raise FeedError(
+                    f"the step needs a value for placeholder {node.name!r} "
+                    f"{node.outputs[0].spec}; add it to feed_dict"
+                    f"   (made at {node.origin.describe()})"
+                )
+
+    def explain(self, fetches: Any, feeds: Sequence[Value] | None = None) -> CompileReport:
+        """What compiling these fetches does; `feeds` are all placeholders they need if None."""
+        values, wanted, _ = _flatten(fetches)
+        if feeds is None:
+            nodes = pruned(self.graph.nodes, tuple(values)).nodes
+            feeds = [
+                each.outputs[0] for each in nodes if each.primitive is placeholder_source
+            ]
+        start = time.perf_counter()
+        program = self.program(values, wanted, tuple(feeds))
+        seconds = time.perf_counter() - start
+        return CompileReport(
+            program.reports,
+            tuple(
+                f"{launch.kernel:<40} {launch.node.outputs[0].spec!s:<28} {launch.node.origin}"
+                for launch in program.launches
+            ),
+            program.kernels,
+            program.plan.arena_bytes,
+            program.plan.live_bytes,
+            program.plan.summed_bytes,
+            program.plan.in_place,
+            program.source,
+            seconds,
+        )
+
+    def value_of(self, variable: Value) -> Array:
+        """The session's array of a variable; it changes with later runs."""
+        return self.state.array_of(variable.node.payload)
+
+
+def _flatten(fetches: Any) -> tuple[list[Value], list[bool], Callable[[Any], Any]]:
+    """Values to compute, which of them to return, and how to pack the returned ones."""
+    values: list[Value] = []
+    wanted: list[bool] = []
+
+    def walk(part: Any) -> Callable[[Any], Any]:
+        if isinstance(part, Value):
+            values.append(part)
+            wanted.append(True)
+            return next
+        if isinstance(part, Operation):
+            values.extend(part.values)
+            wanted.extend([False] * len(part.values))
+            return _nothing
+        if isinstance(part, Mapping):
+            names = list(part)
+            packs = [walk(part[name]) for name in names]
+            return lambda arrays: {
+                name: pack(arrays) for name, pack in zip(names, packs, strict=True)
+            }
+        if isinstance(part, tuple | list):
+            packs = [walk(each) for each in part]
+            make: Any = type(part)
+            if hasattr(part, "_fields"):
+                return lambda arrays: make(*(pack(arrays) for pack in packs))
+            return lambda arrays: make([pack(arrays) for pack in packs])
+        raise TypeError(
+            "fetches expected values, operations or nests of them, received "
+            f"{type(part).__name__}"
+        )
+
+    return values, wanted, walk(fetches)
+
+
+def _nothing(arrays: Any) -> None:
+    return None
+
+
+def _converted(feeds: tuple[Value, ...], arrays: Sequence[Any]) -> list[Array]:
+    """Feeds as declared: converted where that loses no kind of number, else `FeedError`."""
+    result = []
+    for feed, given in zip(feeds, arrays, strict=True):
+        array = np.asarray(given)
+        kinds = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}[feed.spec.numpy_dtype.kind]
+        if array.shape != feed.spec.shape or array.dtype.kind not in kinds:
+            raise FeedError(
+                f"placeholder {feed.node.name!r} expected {feed.spec}, received "
+                f"{array.dtype}{list(array.shape)}   (made at {feed.node.origin.describe()})"
+            )
+        result.append(np.require(array, feed.spec.numpy_dtype, "C").view(np.ndarray))
+    return result
+
+
+def _annotate(error: Exception, program: Program) -> None:
+    """Name the node whose launch failed, found by the line of the generated code."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == program.filename:
+            node = program.lines.get(trace.tb_lineno)
+            if node is not None:
+                error.add_note(failure_note(node))
+            return
+        trace = trace.tb_next

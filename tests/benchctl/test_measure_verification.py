@@ -1,0 +1,191 @@
+"""Outputs against the reference: what is let pass, what is found, and what is said of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from benchctl.measure import verification
+from benchctl.measure.fake import FakeWorkload
+from benchctl.measure.verification import (
+    Reference,
+    check_output,
+    describe_check,
+    join_problems,
+    load_reference,
+    save_reference,
+    verify_outputs,
+    worst_difference,
+)
+from benchctl_workloads import Tolerance
+
+CASE = {"elements": 4, "mode": "gradient"}
+X = np.zeros(4, np.float32)
+FINITE = st.floats(-1e3, 1e3, width=32)
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, max_side=4)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Arrays of a test span several chunks."""
+    monkeypatch.setattr(verification, "_CHUNK_ELEMENTS", 5)
+
+
+@given(
+    pair=SHAPES.flatmap(
+        lambda shape: st.tuples(
+            hnp.arrays(np.float32, shape, elements=FINITE),
+            hnp.arrays(np.float64, shape, elements=FINITE),
+        )
+    )
+)
+def test_worst_difference_is_that_of_whole_arrays(pair):
+    actual, expected = pair
+    found = worst_difference(actual, expected)
+    errors = np.abs(actual.astype(np.float64) - expected)
+    assert found.max_error == errors.max()
+    assert errors[found.where] == errors.max()
+    assert found.largest_expected == np.abs(expected).max()
+
+
+@given(
+    expected=hnp.arrays(np.float64, (3, 4), elements=FINITE),
+    row=st.integers(0, 2),
+    column=st.integers(0, 3),
+    relative=st.sampled_from([1e-6, 1e-5, 1e-3]),
+)
+def test_one_element_off_by_more_than_allowed_is_found(expected, row, column, relative):
+    tolerance = Tolerance(relative=relative, absolute=1e-7)
+    allowed = relative * np.abs(expected).max() + 1e-7
+    near, far = expected.copy(), expected.copy()
+    near[row, column] += 0.9 * allowed
+    far[row, column] -= 1.1 * allowed
+    assert check_output("y", near, expected, tolerance).ok
+    check = check_output("y", far, expected, tolerance)
+    assert not check.ok
+    assert check.where == (row, column)
+    assert check.allowed == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_fails_even_beside_a_larger_error(bad):
+    expected = np.zeros(12)
+    actual = np.zeros(12, np.float32)
+    actual[2] = 1e30
+    actual[7] = bad
+    check = check_output("y", actual, expected, Tolerance(1.0, 1e35))
+    assert not check.ok
+    assert math.isinf(check.max_error)
+    assert check.where == (7,)
+    assert "not finite at [7]" in describe_check(check)
+
+
+def test_nan_in_the_reference_is_no_excuse_but_equal_infinities_agree():
+    expected = np.array([1.0, -np.inf])
+    assert check_output("y", np.array([1.0, -np.inf], np.float32), expected, Tolerance()).ok
+    expected = np.array([1.0, np.nan])
+    assert not check_output("y", np.array([1.0, np.nan], np.float32), expected, Tolerance()).ok
+
+
+def test_empty_outputs_agree():
+    check = check_output("y", np.zeros((0, 3), np.float32), np.zeros((0, 3)), Tolerance())
+    assert check.ok
+    assert check.where == ()
+
+
+def trained(rng, rate=0.01, wrong=1.0):
+    """Old weights, their float32 update as an engine does it, and the exact new weights."""
+    before = rng.standard_normal((6, 7)).astype(np.float32)
+    gradient = rng.standard_normal((6, 7)).astype(np.float32)
+    gradient[3, 4] = 2.0
+    spoilt = gradient.copy()
+    spoilt[3, 4] *= wrong
+    after = before - np.float32(rate) * spoilt
+    exact = before.astype(np.float64) - rate * gradient.astype(np.float64)
+    return before, after, exact
+
+
+@pytest.mark.parametrize(("wrong", "ok"), [(1.0, True), (1.001, False), (-1.0, False)])
+def test_a_trained_parameter_is_judged_by_its_update(tmp_path, wrong, ok):
+    before, after, exact = trained(np.random.default_rng(3), wrong=wrong)
+    save_reference(tmp_path, {"parameter/w": exact}, {"w": before})
+    checked, problems = verify_outputs(
+        {"parameter/w": after}, load_reference(tmp_path), FakeWorkload(), CASE, {"x": X}
+    )
+    assert checked.ok is ok
+    assert checked.checks[0].ok is ok
+    if not ok:
+        assert checked.checks[0].where == (3, 4)
+        assert "parameter/w differs" in problems[0]
+    # The new values alone would have hidden the error of a thousandth at the usual tolerance.
+    if wrong == 1.001:
+        assert check_output("w", after, exact, Tolerance(1e-5)).ok
+
+
+def test_a_parameter_that_was_not_updated_fails(tmp_path):
+    before, _, exact = trained(np.random.default_rng(4))
+    save_reference(tmp_path, {"parameter/w": exact}, {"w": before})
+    checked, _ = verify_outputs(
+        {"parameter/w": before}, load_reference(tmp_path), FakeWorkload(), CASE, {"x": X}
+    )
+    assert not checked.ok
+
+
+def test_references_travel_through_files(tmp_path):
+    outputs = {
+        "loss": np.float64(2.5),
+        "y": np.arange(6.0).reshape(2, 3),
+        "grad_x/deep": np.zeros((0, 2)),
+    }
+    save_reference(tmp_path, outputs, {})
+    loaded = load_reference(tmp_path)
+    assert list(loaded.expected) == list(outputs)
+    assert loaded.before == {}
+    for name, value in outputs.items():
+        assert np.array_equal(loaded.expected[name], value)
+        assert loaded.expected[name].shape == np.shape(value)
+
+
+def reference(**arrays):
+    return Reference({name: np.asarray(each, float) for name, each in arrays.items()}, {})
+
+
+def test_wrong_outputs_are_named_with_what_they_really_equal():
+    x = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
+    outputs = {"y": x, "grad_w": x}
+    checked, problems = verify_outputs(
+        outputs, reference(y=[2, 4, 6, 8], grad_w=x), FakeWorkload(), CASE, {"x": x}
+    )
+    assert [check.ok for check in checked.checks] == [False, True]
+    assert checked.checks[0].equals == "x itself"
+    assert problems == (
+        "y differs from the float64 reference by 4 at [3] (tolerance 8e-06); it equals x itself",
+    )
+
+
+def test_missing_outputs_wrong_shapes_and_dtypes_are_said_plainly():
+    outputs = {"shape": np.zeros((4, 3)), "text": np.array(["a"])}
+    checked, problems = verify_outputs(
+        outputs,
+        reference(gone=[1.0], shape=np.zeros((3, 4)), text=[1.0]),
+        FakeWorkload(),
+        CASE,
+        {},
+    )
+    assert not checked.ok
+    assert [check.output for check in checked.checks] == ["gone", "shape", "text"]
+    assert problems == (
+        "output gone is missing (received shape, text)",
+        "shape expected shape (3, 4), received (4, 3)",
+        "text expected numbers, received dtype <U1",
+    )
+
+
+def test_many_problems_are_cut():
+    text = join_problems(tuple(f"p{n}" for n in range(9)))
+    assert text == "p0; p1; p2; p3; p4; p5; and 3 more"

@@ -1,0 +1,1 @@
+"""One step of each workload in plain NumPy, gradients derived by hand."""
