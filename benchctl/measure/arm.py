@@ -10,7 +10,7 @@ from typing import Any
 
 from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
 from benchctl.measure.protocol import ArmFailure, Message, read_verification
-from benchctl.measure.settings import MeasureSettings, removed_variables, worker_environment
+from benchctl.measure.settings import MeasureSettings, worker_environment
 from benchctl.measure.worker_client import Launch, Worker, request
 from benchctl.plan.order import round_seed
 from benchctl.store.record import ArmResult, ArmRound, CaseSpec, Memory, Phases, Plan
@@ -280,7 +280,7 @@ class ArmRun:
         self.result = replace(
             self.result,
             kernels=tuple(facts["kernels"]),
-            notes=(*facts["notes"], *_environment_notes(self._settings)),
+            notes=tuple(facts["notes"]),
             counts=facts["counts"],
         )
 
@@ -298,11 +298,3 @@ class ArmRun:
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:
     return next((counts[name] for name in ENGINE_PEAK_COUNTS if name in counts), None)
-
-
-def _environment_notes(settings: MeasureSettings) -> tuple[str, ...]:
-    removed = removed_variables(settings)
-    if not removed:
-        return ()
-    listed = ", ".join(f"{name}={value}" for name, value in removed.items())
-    return (f"measured without {listed}, which the environment sets",)

@@ -8,8 +8,8 @@ from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
 class Deadline:
     """When a case must end: its own share of the budget, and the end of the whole budget.
 
-    A case may overdraw its share until it has `minimum_rounds`, but not the whole budget, except
-    for the one round without which it would be nothing.
+    A case may overdraw its share until it has its least number of rounds, but not the whole
+    budget, except for the one round without which it would be nothing.
     """
 
     def __init__(
@@ -17,23 +17,21 @@ class Deadline:
         clock: Clock,
         share_seconds: float | None,
         whole_seconds: float | None,
-        minimum_rounds: int,
     ) -> None:
         self.round_seconds = 0.0
         self._clock = clock
         self._start_ns = clock.now_ns()
         self._share_seconds = share_seconds
         self._whole_seconds = whole_seconds
-        self._minimum_rounds = minimum_rounds
 
-    def is_due(self, rounds_now: int, rounds_in_all: int) -> bool:
+    def is_due(self, rounds_now: int, rounds_in_all: int, least_rounds: int) -> bool:
         """Whether another round would end too late; `rounds_in_all` counts those of before."""
         if self._share_seconds is None or self._whole_seconds is None or rounds_now == 0:
             return False
         end_seconds = seconds_since(self._clock, self._start_ns) + self.round_seconds
         if end_seconds > self._whole_seconds:
             return True
-        return end_seconds > self._share_seconds and rounds_in_all >= self._minimum_rounds
+        return end_seconds > self._share_seconds and rounds_in_all >= least_rounds
 
     def at_most(self, seconds: float) -> float:
         """An estimate, cut at the end of the budget."""
@@ -46,9 +44,8 @@ class Deadline:
 class Budget:
     """Seconds for a whole run, None for no limit."""
 
-    def __init__(self, clock: Clock, seconds: float | None, minimum_rounds: int) -> None:
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
         self._clock = clock
-        self._minimum_rounds = minimum_rounds
         self._end_ns = None if seconds is None else clock.now_ns() + round(seconds * NANOSECONDS)
 
     @property
@@ -61,7 +58,7 @@ class Budget:
         """The deadline of the next case, when `cases_left` share what is left."""
         left = self._left_seconds()
         share = None if left is None else left / cases_left
-        return Deadline(self._clock, share, left, self._minimum_rounds)
+        return Deadline(self._clock, share, left)
 
     def _left_seconds(self) -> float | None:
         if self._end_ns is None:

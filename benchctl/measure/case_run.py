@@ -122,7 +122,7 @@ class CaseRun:
         for number, order in enumerate(orders):
             if number in self.finished_rounds:
                 continue
-            if deadline.is_due(done, len(self.finished_rounds)):
+            if deadline.is_due(done, len(self.finished_rounds), self._settings.minimum_rounds):
                 self._observer.note(
                     f"{self.case.id}: the time budget ended after {len(self.finished_rounds)} of "
                     f"{self.planned_rounds} rounds"

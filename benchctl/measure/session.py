@@ -18,6 +18,7 @@ from benchctl.measure.observer import Observer
 from benchctl.measure.protocol import ArmFailure, Message
 from benchctl.measure.settings import MeasureSettings, removed_variables, settings_of
 from benchctl.measure.worker_client import Launch, ProcessWorker
+from benchctl.plan.schedule import plan_of_case
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
 
 __all__ = ["ArmFailure", "Observer", "RunLog", "explain", "measure", "verify"]
@@ -52,22 +53,21 @@ def measure(
     Ctrl-C, which is raised again after all workers have ended; every finished round is stored by
     then.
     """
-    settings = settings or settings_of(plan)
     clock = clock or WallClock()
     seconds = plan.budget_seconds if budget_seconds is None else budget_seconds
     try:
         observer.plan_started(plan)
-        _note_removed_variables(settings, observer)
+        _note_removed_variables(settings or settings_of(plan), observer)
         runs = [
             CaseRun(
-                CaseContext(plan, case, settings, launch, clock),
+                CaseContext(plan, case, settings or settings_of_case(plan, case), launch, clock),
                 journal,
                 observer,
                 _case_result(done, case),
             )
             for case in plan.cases
         ]
-        all_measured = _measure_cases(runs, Budget(clock, seconds, settings.minimum_rounds))
+        all_measured = _measure_cases(runs, Budget(clock, seconds))
         if not all_measured:
             missing = sum(not run.has_results for run in runs)
             observer.note(
@@ -87,10 +87,9 @@ def _measure_cases(runs: list[CaseRun], budget: Budget) -> bool:
     open_runs = [run for run in runs if not run.is_complete]
     for run in runs:
         if run not in open_runs:
-            run.measure(budget.deadline(1))
-            continue
-        if not budget.is_spent:
-            run.measure(budget.deadline(len(open_runs) - open_runs.index(run)))
+            run.measure(budget.deadline(cases_left=1))
+        elif not budget.is_spent:
+            run.measure(budget.deadline(cases_left=len(open_runs) - open_runs.index(run)))
     return all(run.has_results for run in runs)
 
 
@@ -102,12 +101,13 @@ def verify(
     launch: Launch = ProcessWorker,
 ) -> list[tuple[CaseSpec, ArmResult]]:
     """Run one step of every arm of every case and compare it with the reference; no timing."""
-    settings = replace(settings or settings_of(plan), cold=False, check_outputs=True)
     observer.plan_started(plan)
-    _note_removed_variables(settings, observer)
+    _note_removed_variables(settings or settings_of(plan), observer)
     results = []
     for case in plan.cases:
-        context = CaseContext(plan, case, settings, launch, WallClock())
+        own = settings or settings_of_case(plan, case)
+        own = replace(own, cold=False, check_outputs=True)
+        context = CaseContext(plan, case, own, launch, WallClock())
         run = CaseRun(context, _NoJournal(), observer, None)
         observer.case_started(case, [arm.result.arm for arm in run.arms.values()])
         run.check()
@@ -128,7 +128,7 @@ def explain(
 
     kernels, notes, counts and source. Raises `ArmFailure` where the engine cannot run the case.
     """
-    settings = settings or settings_of(plan)
+    settings = settings or settings_of_case(plan, case)
     cache = settings.cache_folder
     run = ArmRun(CaseContext(plan, case, settings, launch, WallClock()), ArmResult(arm))
     try:
@@ -140,6 +140,11 @@ def explain(
         return facts
     finally:
         run.kill()
+
+
+def settings_of_case(plan: Plan, case: CaseSpec) -> MeasureSettings:
+    """The plan's settings with what it says of this case alone."""
+    return settings_of(plan_of_case(plan, case.id))
 
 
 class _NoJournal:

@@ -128,7 +128,7 @@ class WorkerService:
         parameters = draw_parameters(self._workload, case, parameter_seed)
         self._memory.resume()
         with ImportTimer(self._clock) as imports:
-            start = self._begin("build")
+            elapsed = self._begin("build", imports)
             runner = engine.prepare(
                 program, case, parameters, self._inputs, EngineOptions(**options)
             )
@@ -136,20 +136,19 @@ class WorkerService:
             del parameters
             self._runner = runner
             runner.build()
-            build_seconds = seconds_since(self._clock, start) - imports.seconds
-            imported_seconds = imports.seconds
-            start = self._begin("compile")
+            build_seconds = elapsed()
+            elapsed = self._begin("compile", imports)
             runner.compile()
-            compile_seconds = seconds_since(self._clock, start)
-            compile_seconds -= imports.seconds - imported_seconds
-        runner.load(self._inputs)
-        start = self._begin("first_run")
-        runner.step()
+            compile_seconds = elapsed()
+            runner.load(self._inputs)
+            elapsed = self._begin("first_run", imports)
+            runner.step()
+            first_run_seconds = elapsed()
         return {
             "import_seconds": imports.seconds,
             "build_seconds": build_seconds,
             "compile_seconds": compile_seconds,
-            "first_run_seconds": seconds_since(self._clock, start),
+            "first_run_seconds": first_run_seconds,
         }
 
     def do_check(self, folder: str) -> Message:
@@ -233,10 +232,18 @@ class WorkerService:
 
     # Parts -------------------------------------------------------------------------------
 
-    def _begin(self, doing: str) -> int:
+    def _begin(self, doing: str, imports: ImportTimer) -> Callable[[], float]:
+        """Begin a phase; the result tells its seconds so far, imports left out."""
         self._doing = doing
         self._report(doing)
-        return self._clock.now_ns()
+        imported_seconds = imports.seconds
+        start = self._clock.now_ns()
+
+        def elapsed_seconds() -> float:
+            seconds = seconds_since(self._clock, start)
+            return seconds - (imports.seconds - imported_seconds)
+
+        return elapsed_seconds
 
     def _draw_inputs(self, seed: int) -> dict[str, Array]:
         import numpy as np

@@ -338,9 +338,14 @@ def _turn(case: MeasuredCase, best: Speedup, slowest: str, quickest: str) -> str
             "starts only."
         )
     if fastest == engines.get(slowest):
+        winning, starting = case.arm(best.faster), case.arm(quickest)
+        steps = payback_steps(winning, starting) if winning and starting else None
+        reach = "runs long enough"
+        if steps is not None:
+            reach = f"runs {numbers.format_count(steps)} steps or more"
         return (
-            "The slowest start and the fastest step belong to the same engine: for whoever runs "
-            "more than a few steps, the one cold figure ranks the engines the wrong way round."
+            "The slowest start and the fastest step belong to the same engine: the one cold "
+            f"figure ranks the engines the wrong way round for whoever {reach}."
         )
     if fastest == engines.get(quickest):
         return "The engine that starts soonest is also the one with the fastest step here."

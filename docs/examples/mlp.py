@@ -1,5 +1,8 @@
 """A workload of one's own: one training step of two dense layers."""
 
+import numpy as np
+
+from benchctl_engines.manual.layers import sgd_update, softmax_cross_entropy
 from benchctl_workloads import Axis, Cost, Outputs, Workload
 
 FEATURES = 784
@@ -46,3 +49,24 @@ class Mlp(Workload):
         flops = 2 * batch * (2 * first + 3 * second) + 2 * parameters
         moved = 4 * (batch * FEATURES + 2 * parameters + 1) + 8 * batch
         return Cost(flops, moved, parameters)
+
+    def by_hand(self, case):
+        learning_rate = self.learning_rate(case)
+
+        def train(parameters, inputs):
+            x = inputs["x"]
+            hidden = np.maximum(x @ parameters["w1"] + parameters["b1"], 0)
+            logits = hidden @ parameters["w2"] + parameters["b2"]
+            loss, dlogits = softmax_cross_entropy(logits, inputs["labels"])
+            dhidden = (dlogits @ parameters["w2"].T) * (hidden > 0)
+            gradients = {
+                "w1": x.T @ dhidden,
+                "b1": dhidden.sum(axis=0),
+                "w2": hidden.T @ dlogits,
+                "b2": dlogits.sum(axis=0),
+            }
+            for name, gradient in gradients.items():
+                sgd_update(parameters[name], gradient, learning_rate)
+            return {"loss": loss}
+
+        return train

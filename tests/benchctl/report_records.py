@@ -44,7 +44,7 @@ def make_arm(
     spread: float = 0.01,
     seed: str = "",
     phases: Sequence[Phases] | None = None,
-    memory: Memory = Memory(),
+    memory: Memory | None = None,
 ) -> ArmResult:
     """An arm whose rounds scatter around `seconds`."""
     rng = np.random.default_rng(zlib.crc32(f"{arm.id} {seed}".encode()))
@@ -62,16 +62,14 @@ def make_arm(
         "ok",
         verification=Verification(True, (check,)),
         phases=tuple(phases),
-        memory=memory,
+        memory=memory or Memory(),
         kernels=("numba_fused",),
         versions={"numpy": "2.4.0"},
         rounds=taken,
     )
 
 
-def make_case(
-    workload: str, parameters: Mapping[str, str | int | float], **facts: Any
-) -> CaseSpec:
+def make_case(workload: str, parameters: Mapping[str, str | int | float], **facts: Any) -> CaseSpec:
     """A case with the id that a plan would give it."""
     text = ",".join(f"{name}={value}" for name, value in parameters.items())
     return CaseSpec(f"{workload}[{text}]", workload, parameters, **facts)
@@ -121,7 +119,12 @@ def xyz_cases(arms: Sequence[ArmSpec], sizes: Sequence[str] = SIZES) -> list[Cas
     for size in sizes:
         rows, columns = map(int, size.split("x"))
         n = rows * columns
-        parameters = {"expression": "product", "size": size, "dtype": "float32"}
+        parameters = {
+            "expression": "product",
+            "size": size,
+            "dtype": "float32",
+            "legacy_seed": "none",
+        }
         case = make_case(
             "xyz",
             parameters,
@@ -155,6 +158,7 @@ def vgg_cases(arms: Sequence[ArmSpec], batch: int = 1) -> list[CaseResult]:
                     "mode": mode,
                     "batch": batch,
                     "image_size": 224,
+                    "width": 64,
                 }
                 case = make_case(
                     "vgg16",
@@ -184,7 +188,13 @@ def layout_cases(arms: Sequence[ArmSpec], layers: Sequence[str] = LAYERS) -> lis
     for place, layer in enumerate(layers):
         for direction in ("forward", "backward"):
             for layout in ("NCHW", "NHWC"):
-                parameters = {"layer": layer, "direction": direction, "layout": layout, "batch": 1}
+                parameters = {
+                    "layer": layer,
+                    "layout": layout,
+                    "direction": direction,
+                    "batch": 1,
+                    "image_size": 224,
+                }
                 case = make_case(
                     "layout",
                     parameters,

@@ -262,6 +262,24 @@ def test_arms_and_rounds_of_a_case_can_be_narrowed(tmp_path):
     assert {name: len(each.rounds) for name, each in results_of(run, 1).items()} == {"a": 2}
 
 
+def test_settings_of_one_case_hold_for_it_alone(tmp_path):
+    first, second = fake_case(elements=4), fake_case(elements=8)
+    settings = {
+        "measure": {"cache_directory": str(tmp_path / "cache")},
+        "case_measure": {second.id: {"cold": False, "restart_every": 1}},
+    }
+    plan = fake_plan(fake_arm("a"), cases=(first, second), settings=settings)
+    journal = new_journal(tmp_path / "store", plan)
+    clock = VirtualClock()
+    measure(plan, journal, RecordingObserver(), launch=local_launcher(clock), clock=clock)
+    run = load_run(journal.path)
+    usual, own = results_of(run, 0)["a"], results_of(run, 1)["a"]
+    assert [phases.cache for phases in usual.phases] == ["cold", "warm"]
+    assert [phases.cache for phases in own.phases] == ["warm"]
+    assert [taken.process for taken in usual.rounds] == [0, 0, 0]
+    assert [taken.process for taken in own.rounds] == [0, 1, 2]
+
+
 # Budgets, interruptions, resuming -------------------------------------------------------------
 
 

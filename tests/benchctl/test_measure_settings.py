@@ -56,35 +56,35 @@ def test_settings_come_from_the_plan():
 
 def test_a_deadline_keeps_the_least_rounds_but_not_beyond_the_budget():
     clock = VirtualClock()
-    deadline = Budget(clock, 100.0, minimum_rounds=6).deadline(cases_left=4)
+    deadline = Budget(clock, 100.0).deadline(cases_left=4)
     deadline.round_seconds = 10.0
     done = 0
-    while not deadline.is_due(done, done):
+    while not deadline.is_due(done, done, 6):
         clock.sleep(10.0)
         done += 1
     # Its share is 25 s, which is two rounds: it overdraws to have six.
     assert done == 6
-    slow = Budget(clock, 100.0, minimum_rounds=6).deadline(cases_left=4)
+    slow = Budget(clock, 100.0).deadline(cases_left=4)
     slow.round_seconds = 40.0
     done = 0
-    while not slow.is_due(done, done):
+    while not slow.is_due(done, done, 6):
         clock.sleep(40.0)
         done += 1
     assert done == 2
 
 
 def test_without_a_budget_nothing_is_due():
-    budget = Budget(VirtualClock(), None, 6)
+    budget = Budget(VirtualClock(), None)
     assert not budget.is_spent
     deadline = budget.deadline(1)
     deadline.round_seconds = 1e9
-    assert not deadline.is_due(100, 100)
+    assert not deadline.is_due(100, 100, 6)
     assert deadline.at_most(5.0) == 5.0
 
 
 def test_an_estimate_ends_with_the_budget():
     clock = VirtualClock()
-    budget = Budget(clock, 30.0, 6)
+    budget = Budget(clock, 30.0)
     deadline = budget.deadline(1)
     clock.sleep(10.0)
     assert deadline.at_most(50.0) == pytest.approx(20.0)

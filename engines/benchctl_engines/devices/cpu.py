@@ -81,19 +81,40 @@ class BufferPool:
             self._blocks[nbytes] = busy
 
 
+class Kind:
+    """A spec on a device: what an eager tensor carries, so that one look finds its plans."""
+
+    __slots__ = ("device", "spec")
+
+    def __init__(self, spec: TensorSpec, device: Device) -> None:
+        self.spec = spec
+        self.device = device
+
+
 class Device:
     """Where an eager tensor lives: kernels of `name`, `threads` of them, memory from a pool.
 
     `pooled` off takes every array from NumPy, to show what the pool is worth.
     """
 
-    __slots__ = ("constants", "hooks", "kernel_names", "name", "plans", "pool", "pooled", "threads")
+    __slots__ = (
+        "_kinds",
+        "constants",
+        "hooks",
+        "kernel_names",
+        "name",
+        "plans",
+        "pool",
+        "pooled",
+        "threads",
+    )
 
     def __init__(self, name: str = "cpu", threads: int = 1, pooled: bool = True) -> None:
         self.name = name
         self.threads = threads
         self.pooled = pooled
         self.pool = BufferPool()
+        self._kinds: dict[TensorSpec, Kind] = {}
         self.plans: dict[Any, Any] = {}
         self.constants: dict[Any, Any] = {}
         self.hooks: list[Any] = []
@@ -101,6 +122,13 @@ class Device:
 
     def __repr__(self) -> str:
         return f"Device({self.name}, threads={self.threads})"
+
+    def kind(self, spec: TensorSpec) -> Kind:
+        """The one `Kind` of this spec here."""
+        found = self._kinds.get(spec)
+        if found is None:
+            found = self._kinds[spec] = Kind(spec, self)
+        return found
 
     def empty(self, spec: TensorSpec) -> Array:
         """An uninitialised array of this spec."""

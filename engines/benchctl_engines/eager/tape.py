@@ -108,7 +108,7 @@ def _seed_of(output: Tensor, seed: Any) -> Tensor:
         one = output.device.constants.get(key)
         if one is None:
             array: Array = np.ones((), output.spec.dtype)
-            one = output.device.constants[key] = Tensor(array, output.spec, output.device)
+            one = output.device.constants[key] = Tensor(array, output.kind)
         return one  # type: ignore[no-any-return]
     made = seed if isinstance(seed, Tensor) else tensor(seed, device=output.device)
     if made.spec is not output.spec:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from ..devices.cpu import POOLED_BYTES, Device, aligned_bytes
+from ..devices.cpu import POOLED_BYTES, Device, Kind, aligned_bytes
 from ..kernels.table import KernelRequest, select
 from ..primitives import elementwise
 from ..primitives.operators import TensorOperators
@@ -49,94 +49,126 @@ class Leaf:
         self.tensor = tensor
 
 
-class Entry:
+class Entry(Saved):
     """One recorded call. It holds what the primitive declares to save, and nothing else.
 
     Outputs are kept as arrays: keeping the tensor would tie entry and tensor into a cycle.
     """
 
+    __slots__ = ("_arrays", "plan")
+
+    def __init__(
+        self,
+        plan: Plan,
+        operands: Sequence[Tensor],
+        sources: tuple[Any, ...],
+        arrays: Sequence[Array],
+    ) -> None:
+        self.sequence = _next_sequence()
+        self.plan = plan
+        self.sources = sources
+        if plan.saves_all_inputs:
+            self.inputs = operands
+        else:
+            self.inputs = [
+                operand if saved else None
+                for operand, saved in zip(operands, plan.saved_inputs, strict=True)
+            ]
+        self._arrays: Sequence[Any] | None
+        if plan.saves_outputs:
+            self._arrays = [
+                array if saved else None
+                for array, saved in zip(arrays, plan.saved_outputs, strict=True)
+            ]
+        else:
+            self._arrays = ()
+
+    def pull(self, gradient: Any) -> Sequence[Any]:
+        """The pullback's gradients; raises where the tape was already released."""
+        plan = self.plan
+        arrays = self._arrays
+        if arrays is None:
+            raise RuntimeError(
+                "backward expected a tape that was not used yet, received one that an earlier "
+                "backward released; pass keep_tape=True to that call to run it twice"
+            )
+        self.primitive = plan.primitive
+        self.attributes = plan.attributes
+        self.specs = plan.input_specs
+        if arrays:
+            # Output 0 continues the tape, so that a second derivative can flow through it.
+            self.outputs = [
+                None
+                if array is None
+                else Tensor(array, plan.kinds[i], self if i == 0 and mode.recording else None)
+                for i, array in enumerate(arrays)
+            ]
+        return plan.rule(gradient, self)
+
+    def release(self) -> None:
+        """Let go of what was saved; the pool can use the memory at once."""
+        self.inputs = ()
+        self.outputs = ()
+        self._arrays = None
+
+
+class Plan:
+    """A primitive made ready for operands of given kinds."""
+
     __slots__ = (
-        "_inputs",
-        "_outputs",
         "attributes",
         "device",
+        "differentiable",
+        "input_specs",
+        "kind",
+        "kinds",
+        "make",
+        "pooled",
         "primitive",
-        "sequence",
-        "sources",
+        "rule",
+        "run",
+        "saved_inputs",
+        "saved_outputs",
+        "saves_all_inputs",
+        "saves_outputs",
+        "simple",
         "specs",
+        "workspace",
     )
 
     def __init__(
         self,
         primitive: Primitive,
-        attributes: Mapping[str, Any],
-        operands: Sequence[Tensor],
         specs: tuple[TensorSpec, ...],
-        arrays: Sequence[Array],
+        attributes: Mapping[str, Any],
         device: Device,
     ) -> None:
-        self.sequence = _next_sequence()
         self.primitive = primitive
         self.attributes = attributes
-        self.specs = specs
         self.device = device
-        self.sources: tuple[Any, ...] = tuple([operand.entry for operand in operands])
-        self._inputs: Any = [(i, operands[i]) for i in primitive.saves_inputs]
-        self._outputs: Any = [(i, arrays[i]) for i in primitive.saves_outputs]
-
-    def pull(self, gradient: Any) -> Sequence[Any]:
-        """The pullback's gradients; raises where the tape was already released."""
-        if self._inputs is None:
-            raise RuntimeError(
-                "backward expected a tape that was not used yet, received one that an earlier "
-                "backward released; pass keep_tape=True to that call to run it twice"
-            )
-        outputs = {}
-        for index, array in self._outputs:
-            # Output 0 continues the tape, so that a second derivative can flow through it.
-            entry = self if index == 0 and mode.recording else None
-            outputs[index] = Tensor(array, _spec_of(array), self.device, entry)
-        needs = tuple([source is not None for source in self.sources])
-        saved = Saved(
-            self.primitive, self.specs, self.attributes, needs, dict(self._inputs), outputs
-        )
-        rule = self.primitive.rule
-        if rule is None:
-            raise NotImplementedError(f"{self.primitive.name} has no gradient")
-        result: Sequence[Any] = rule(gradient, saved)
-        return result
-
-    def release(self) -> None:
-        """Let go of what was saved; the pool can use the memory at once."""
-        self._inputs = None
-        self._outputs = None
-
-
-class Plan:
-    """A primitive made ready for operands of given specs on one device."""
-
-    __slots__ = ("differentiable", "kernel_name", "pooled", "run", "single", "specs", "workspace")
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        specs: tuple[TensorSpec, ...],
-        attributes: Mapping[str, Any],
-        device: Device,
-    ) -> None:
+        self.input_specs = specs
         self.specs = primitive.output_specs(specs, attributes)
+        self.kinds = tuple(device.kind(each) for each in self.specs)
+        self.kind = self.kinds[0]
         request = KernelRequest(specs, self.specs, attributes, device.threads)
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)
         self.run = prepared.run
-        self.kernel_name = f"{primitive.name}:{kernel.name}"
-        device.kernel_names[self.kernel_name] = None
+        device.kernel_names[f"{primitive.name}:{kernel.name}"] = None
         self.workspace = (
             spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None
         )
-        self.single = self.specs[0] if len(self.specs) == 1 and not self.workspace else None
-        self.pooled = device.pooled and any(each.nbytes >= POOLED_BYTES for each in self.specs)
-        self.differentiable = primitive.rule is not None and self.specs[0].floating
+        pure = primitive.effect == "pure"
+        self.simple = pure and len(self.specs) == 1 and self.workspace is None
+        large = any(each.nbytes >= POOLED_BYTES for each in self.specs)
+        self.pooled = device.pooled and large
+        self.make = prepared.make if self.simple and not large else None
+        self.differentiable = pure and primitive.rule is not None and self.specs[0].floating
+        self.rule: Any = primitive.rule
+        self.saved_inputs = tuple(i in primitive.saves_inputs for i in range(len(specs)))
+        self.saved_outputs = tuple(i in primitive.saves_outputs for i in range(len(self.specs)))
+        self.saves_all_inputs = all(self.saved_inputs)
+        self.saves_outputs = any(self.saved_outputs)
 
 
 class Tensor(TensorOperators):
@@ -145,14 +177,11 @@ class Tensor(TensorOperators):
     `grad` is the tensor that `backward` accumulated, on leaves made with requires_grad.
     """
 
-    __slots__ = ("__weakref__", "array", "device", "entry", "grad", "spec")
+    __slots__ = ("__weakref__", "array", "entry", "grad", "kind")
 
-    def __init__(
-        self, array: Array, spec: TensorSpec, device: Device, entry: Entry | Leaf | None = None
-    ) -> None:
+    def __init__(self, array: Array, kind: Kind, entry: Entry | Leaf | None = None) -> None:
         self.array = array
-        self.spec = spec
-        self.device = device
+        self.kind = kind
         self.entry = entry
         self.grad: Tensor | None = None
 
@@ -169,6 +198,16 @@ class Tensor(TensorOperators):
 
     def __mul__(self, other: Any) -> Any:
         return apply(elementwise.multiply, (self, other), _EMPTY)
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Shape and dtype."""
+        return self.kind.spec
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return self.kind.device
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -195,7 +234,7 @@ class Tensor(TensorOperators):
 
     def detach(self) -> Tensor:
         """The same array without its tape."""
-        return Tensor(self.array, self.spec, self.device)
+        return Tensor(self.array, self.kind)
 
     def backward(self, seed: Any = None, *, keep_tape: bool = False) -> None:
         """Add the gradients of this tensor to `grad` of the leaves that it depends on.
@@ -227,97 +266,82 @@ class Tensor(TensorOperators):
 def apply(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """Run `primitive` on operands of which at least one is an eager tensor."""
     try:
-        device: Device = operands[0].device
-        specs = tuple([operand.spec for operand in operands])
-        key = (primitive, specs, *attributes.items()) if attributes else (primitive, specs)
-        plan: Plan = device.plans[key]
-        arrays = [operand.array for operand in operands]
-    except (AttributeError, KeyError):
-        operands, device, plan = _prepare(primitive, operands, attributes)
-        specs = tuple([operand.spec for operand in operands])
-        arrays = [operand.array for operand in operands]
-    if device.hooks:
-        return _apply_with_hooks(primitive, operands, attributes, specs, plan, arrays, device)
-    return _launch(primitive, operands, attributes, specs, plan, arrays, device)
-
-
-def _launch(
-    primitive: Primitive,
-    operands: Sequence[Tensor],
-    attributes: Mapping[str, Any],
-    specs: tuple[TensorSpec, ...],
-    plan: Plan,
-    arrays: list[Array],
-    device: Device,
-) -> Any:
-    single = plan.single
-    if primitive.effect == "update":
-        plan.run(arrays[0], *arrays)
-        return operands[0]
-    if single is not None:
-        if plan.pooled:
-            out = device.pool.take(single)
+        if len(operands) == 2 and not attributes:
+            a, b = operands
+            plan: Plan = a.kind.device.plans[primitive, a.kind, b.kind]
+            if plan.make is not None and not plan.device.hooks:
+                return _run_small_binary(plan, a, b)
         else:
-            out = _empty(single.shape, single.dtype)
-        plan.run(out, *arrays)
-        if mode.recording and plan.differentiable:
-            for operand in operands:
-                if operand.entry is not None:
-                    entry = Entry(primitive, attributes, operands, specs, (out,), device)
-                    return Tensor(out, single, device, entry)
-        return Tensor(out, single, device)
-    return _launch_general(primitive, operands, attributes, specs, plan, arrays, device)
+            kinds = [operand.kind for operand in operands]
+            plan = kinds[0].device.plans[(primitive, *kinds, *attributes.items())]
+    except (AttributeError, KeyError):
+        operands, plan = _prepare(primitive, operands, attributes)
+    if plan.device.hooks:
+        return _run_with_hooks(plan, operands)
+    return _run(plan, operands)
 
 
-def _launch_general(
-    primitive: Primitive,
-    operands: Sequence[Tensor],
-    attributes: Mapping[str, Any],
-    specs: tuple[TensorSpec, ...],
-    plan: Plan,
-    arrays: list[Array],
-    device: Device,
-) -> Any:
-    """Several outputs or a workspace."""
-    outs = [device.empty(each) for each in plan.specs]
-    if plan.workspace is not None:
-        plan.run(*outs, *arrays, _workspace(plan.workspace, device))
-    else:
-        plan.run(*outs, *arrays)
-    entry = None
-    if mode.recording and plan.differentiable and any(each.entry for each in operands):
-        entry = Entry(primitive, attributes, operands, specs, outs, device)
-    first = Tensor(outs[0], plan.specs[0], device, entry)
+def _run_small_binary(plan: Plan, a: Tensor, b: Tensor) -> Tensor:
+    out = plan.make(a.array, b.array)  # type: ignore[misc]
+    first, second = a.entry, b.entry
+    recorded = first is not None or second is not None
+    if recorded and mode.recording and plan.differentiable:
+        return Tensor(out, plan.kind, Entry(plan, (a, b), (first, second), (out,)))
+    return Tensor(out, plan.kind)
+
+
+def _run(plan: Plan, operands: Sequence[Tensor]) -> Any:
+    arrays = [operand.array for operand in operands]
+    if not plan.simple:
+        return _run_general(plan, operands, arrays)
+    single = plan.specs[0]
+    out = plan.device.pool.take(single) if plan.pooled else _empty(single.shape, single.dtype)
+    plan.run(out, *arrays)
+    return Tensor(out, plan.kind, _entry(plan, operands, (out,)))
+
+
+def _entry(plan: Plan, operands: Sequence[Tensor], outs: Sequence[Array]) -> Entry | None:
+    """The tape's record of a call, None where no gradient can be asked for."""
+    if mode.recording and plan.differentiable:
+        sources = tuple([operand.entry for operand in operands])
+        for source in sources:
+            if source is not None:
+                return Entry(plan, operands, sources, outs)
+    return None
+
+
+def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) -> Any:
+    """Updates, several outputs, a workspace."""
+    workspace = () if plan.workspace is None else (_workspace(plan.workspace, plan.device),)
+    if plan.primitive.effect == "update":
+        plan.run(arrays[0], *arrays, *workspace)
+        return operands[0]
+    outs = [plan.device.empty(each) for each in plan.specs]
+    plan.run(*outs, *arrays, *workspace)
+    first = Tensor(outs[0], plan.kind, _entry(plan, operands, outs))
     if len(outs) == 1:
         return first
-    rest = zip(outs[1:], plan.specs[1:], strict=True)
-    return (first, *(Tensor(array, each, device) for array, each in rest))
+    rest = zip(outs[1:], plan.kinds[1:], strict=True)
+    return (first, *(Tensor(array, kind) for array, kind in rest))
 
 
 def _workspace(needed: TensorSpec, device: Device) -> Array:
     return device.pool.take(needed) if device.pooled else aligned_bytes(needed.nbytes)
 
 
-def _apply_with_hooks(
-    primitive: Primitive,
-    operands: Sequence[Tensor],
-    attributes: Mapping[str, Any],
-    specs: tuple[TensorSpec, ...],
-    plan: Plan,
-    arrays: list[Array],
-    device: Device,
-) -> Any:
-    for hook in device.hooks:
-        hook.before(primitive, specs)
-    result = _launch(primitive, operands, attributes, specs, plan, arrays, device)
-    for hook in reversed(device.hooks):
-        hook.after(primitive, specs, result)
+def _run_with_hooks(plan: Plan, operands: Sequence[Tensor]) -> Any:
+    hooks = plan.device.hooks
+    for hook in hooks:
+        hook.before(plan.primitive, plan.input_specs)
+    result = _run(plan, operands)
+    for hook in reversed(hooks):
+        hook.after(plan.primitive, plan.input_specs, result)
     return result
 
 
 def _prepare(
     primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]
-) -> tuple[tuple[Tensor, ...], Device, Plan]:
+) -> tuple[tuple[Tensor, ...], Plan]:
     """The slow path: lift numbers, check operands, choose a kernel."""
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
     device = tensors[0].device
@@ -338,12 +362,12 @@ def _prepare(
         operand if isinstance(operand, Tensor) else lift(operand, tensors, device)
         for operand in operands
     )
-    specs = tuple(operand.spec for operand in lifted)
-    key = (primitive, specs, *attributes.items()) if attributes else (primitive, specs)
+    key = (primitive, *(operand.kind for operand in lifted), *attributes.items())
     plan = device.plans.get(key)
     if plan is None:
-        plan = device.plans[key] = Plan(primitive, specs, attributes, device)
-    return lifted, device, plan
+        specs = tuple(operand.spec for operand in lifted)
+        plan = device.plans[key] = Plan(primitive, specs, dict(attributes), device)
+    return lifted, plan
 
 
 def lifted_dtype(value: Any, specs: Sequence[TensorSpec]) -> str:
@@ -365,7 +389,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        return Tensor(np.ascontiguousarray(value), _spec_of(value), device)
+        return Tensor(np.ascontiguousarray(value), device.kind(_spec_of(value)))
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
@@ -375,7 +399,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     constant = device.constants.get(key)
     if constant is None:
         array = np.array(value, dtype)
-        constant = device.constants[key] = Tensor(array, spec((), dtype), device)
+        constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
     return constant  # type: ignore[no-any-return]
 
 
@@ -399,7 +423,7 @@ def tensor(
     if dtype is None and not isinstance(data, np.ndarray | np.generic):
         dtype = {"f": "float32", "i": "int64"}.get(array.dtype.kind)
     array = np.asarray(array, dtype, order="C")
-    made = Tensor(array, _spec_of(array), device or DEFAULT_DEVICE)
+    made = Tensor(array, (device or DEFAULT_DEVICE).kind(_spec_of(array)))
     if requires_grad:
         if not made.spec.floating:
             raise ShapeError(f"requires_grad expected float32 or float64, received {made.spec}")

@@ -1,7 +1,7 @@
 """The gradients of a convolution that are not convolutions of the same kind.
 
-Input gradient for strides above 1 or few positions: panels W.T @ g folded back (col2im). Filter gradient: products
-of g with panels of unfolded input, accumulated.
+Input gradient for strides above 1 or few positions: panels W.T @ g folded back (col2im). Filter
+gradient: products of g with panels of unfolded input, accumulated.
 """
 
 from __future__ import annotations

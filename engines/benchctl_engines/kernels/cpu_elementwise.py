@@ -16,7 +16,14 @@ from ..primitives import elementwise, fused
 from ..primitives.primitive import Primitive
 from ..primitives.specs import TensorSpec
 from .code_cache import load_module
-from .loop_source import PARALLEL_SIZE, Instruction, Loop, broadcast_axes, write_source
+from .loop_source import (
+    PARALLEL_SIZE,
+    Instruction,
+    Loop,
+    broadcast_axes,
+    raw_capable,
+    write_source,
+)
 from .table import KernelRequest, Prepared, kernel
 
 # NumPy computes these in vector registers; a compiled scalar loop calls the C library per element.
@@ -25,7 +32,23 @@ _VECTORISED_BY_NUMPY = {"exp", "log", "tanh", "sin", "cos"}
 
 def compiled_loop(loop: Loop, threads: int) -> Callable[..., None]:
     """The compiled function `loop(*outputs, *inputs)`, from the cache where it is warm."""
-    function: Callable[..., None] = load_module(write_source(loop, threads)).loop
+    module = load_module(write_source(loop, threads))
+    # Compiled now, not at the first call: compiling is a phase of its own.
+    module.loop.compile(module.SIGNATURE)
+    function: Callable[..., None] = module.loop
+    return function
+
+
+def compiled_raw_loop(loop: Loop, threads: int) -> Callable[..., int]:
+    """The loop's raw form: `loop(*outputs, *inputs)` of ndarrays, 0 when done.
+
+    Returns 1 where shapes and raises TypeError where dtype, rank or contiguity are not as
+    compiled. The entry point is called past Numba's dispatcher, which would look at every type.
+    """
+    module = load_module(write_source(loop, threads, raw=True))
+    module.loop.compile(module.SIGNATURE)
+    compiled = module.loop.get_compile_result(module.SIGNATURE)
+    function: Callable[..., int] = compiled.entry_point
     return function
 
 
@@ -64,19 +87,20 @@ def _large(request: KernelRequest) -> bool:
 
 def _prepare_ufunc(name: str) -> Callable[[KernelRequest], Prepared]:
     def prepare(request: KernelRequest) -> Prepared:
-        # A ufunc called with its output as the last argument is the kernel: run(out, *inputs).
         ufunc = getattr(np, name)
+        # A ufunc gives a NumPy scalar, not an array, where the result has no axes.
+        make = ufunc if request.outputs[0].rank else None
         if len(request.inputs) == 1:
 
             def run_unary(out: Array, x: Array) -> None:
                 ufunc(x, out)
 
-            return Prepared(run_unary)
+            return Prepared(run_unary, make=make)
 
         def run_binary(out: Array, a: Array, b: Array) -> None:
             ufunc(a, b, out)
 
-        return Prepared(run_binary)
+        return Prepared(run_binary, make=make)
 
     return prepare
 
@@ -133,7 +157,33 @@ def _prepare_cast(request: KernelRequest) -> Prepared:
 
 
 def _prepare_fused(request: KernelRequest) -> Prepared:
-    return Prepared(compiled_loop(request.attributes["loop"], request.threads))
+    loop: Loop = request.attributes["loop"]
+    threads = request.threads
+    if not raw_capable(loop):
+        return Prepared(compiled_loop(loop, threads))
+
+    def compile_raw() -> Callable[..., int]:
+        return compiled_raw_loop(loop, threads)
+
+    def compile_plain() -> Callable[..., None]:
+        return compiled_loop(loop, threads)
+
+    return Prepared(_Lazy(compile_plain), raw=compile_raw)
+
+
+class _Lazy:
+    """A function that is compiled when it is first called."""
+
+    __slots__ = ("_compile", "_function")
+
+    def __init__(self, compile: Callable[[], Callable[..., None]]) -> None:
+        self._compile = compile
+        self._function: Callable[..., None] | None = None
+
+    def __call__(self, *arrays: Array) -> None:
+        if self._function is None:
+            self._function = self._compile()
+        self._function(*arrays)
 
 
 _COMPOSED: dict[str, Callable[[KernelRequest], Prepared]] = {

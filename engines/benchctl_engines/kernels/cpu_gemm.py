@@ -90,7 +90,7 @@ def prepare_outer_update(request: KernelRequest) -> Prepared:
     """out = w - scale * a.T @ b for a handful of rows: the weight gradient of a small batch."""
     from .loops_gemm import subtract_scaled_outer
 
-    scale = request.outputs[0].numpy_dtype.type(request.attributes["scale"])
+    scale: Any = request.outputs[0].numpy_dtype.type(request.attributes["scale"])
 
     def outer_update(out: Array, w: Array, a: Array, b: Array) -> None:
         subtract_scaled_outer(out, w, a, b, scale)
@@ -107,7 +107,7 @@ def prepare_matmul_update(request: KernelRequest) -> Prepared:
     orient_b = _orientation(request.attributes["transpose_b"])
     w_spec = request.inputs[0]
     rows, columns = w_spec.shape
-    scale = w_spec.numpy_dtype.type(request.attributes["scale"])
+    scale: Any = w_spec.numpy_dtype.type(request.attributes["scale"])
     panels = split_rows(rows, w_spec.nbytes // max(rows, 1))
     pieces = Pieces()
     tallest = max((stop - start for start, stop in panels), default=0)

@@ -70,32 +70,96 @@ def broadcast_axes(operand: tuple[int, ...], shape: tuple[int, ...]) -> tuple[in
     )
 
 
-def write_source(loop: Loop, threads: int) -> str:
+def write_source(loop: Loop, threads: int, raw: bool = False) -> str:
     """Python source of the function `loop(*outputs, *inputs)`.
 
-    Shapes are no part of a flat loop's source, so that one compilation serves all sizes.
+    Shapes are no part of a flat loop's source, so that one compilation serves all sizes. The `raw`
+    form takes its arguments as `RawArray` and returns 1 where their shapes do not fit, 0 when done.
     """
     parallel = threads > 1 and loop.size >= PARALLEL_SIZE
-    outputs = [f"o{i}" for i in range(len(loop.stores))] + [f"s{i}" for i in range(len(loop.sums))]
-    names = outputs + [f"a{i}" for i in range(len(loop.inputs))]
-    lines = [
+    arguments = _arguments(loop)
+    signature = ", ".join(_type(dtype, rank, raw) for _, dtype, rank in arguments)
+    header = [
         f"# {describe(loop)}",
         "import math",
         "",
         "import numpy as np",
-        "from numba import njit, prange",
+        f"from numba import {'carray, ' if raw else ''}njit, prange, types",
         f"from numpy import {loop.dtype} as real",
+    ]
+    if raw:
+        header.append("from benchctl_engines.kernels.raw_arrays import RawArray")
+    lines = [
+        *header,
+        "",
+        f"SIGNATURE = types.{'int64' if raw else 'void'}({signature})",
         "",
         "",
         f"@njit({_options(loop, parallel)})",
-        f"def loop({', '.join(f'{name}_' for name in names)}):",
+        f"def loop({', '.join(f'{name}_' for name, _, _ in arguments)}):",
     ]
-    lines += [f"    o{i} = o{i}_.ravel()" for i in range(len(loop.stores))]
+    lines += _raw_header(loop) if raw else _array_header(loop)
+    lines += _flat_body(loop, parallel) if loop.flat else _nested_body(loop, parallel)
+    if raw:
+        lines.append("    return 0")
+    return "\n".join(lines) + "\n"
+
+
+def raw_capable(loop: Loop) -> bool:
+    """Whether the loop has a raw form: no bool arrays, small ranks, a store to take sizes from."""
+    arguments = _arguments(loop)
+    plain = all(dtype != "bool" and rank <= 6 for _, dtype, rank in arguments)
+    return plain and bool(loop.stores)
+
+
+def _arguments(loop: Loop) -> list[tuple[str, str, int]]:
+    """(name, dtype, rank) of every argument in order."""
+    rank = len(loop.shape)
+    arguments = [
+        (f"o{i}", _value_dtype(loop, value), rank) for i, value in enumerate(loop.stores)
+    ]
+    arguments += [(f"s{i}", loop.dtype, 0) for i in range(len(loop.sums))]
+    arguments += [(f"a{i}", each.dtype, each.rank) for i, each in enumerate(loop.inputs)]
+    return arguments
+
+
+def _value_dtype(loop: Loop, value: int) -> str:
+    if value < len(loop.inputs):
+        return loop.inputs[value].dtype
+    comparing = loop.instructions[value - len(loop.inputs)].primitive in ("greater", "equal")
+    return "bool" if comparing else loop.dtype
+
+
+def _type(dtype: str, rank: int, raw: bool) -> str:
+    if raw:
+        return f'RawArray("{dtype}", {rank})'
+    return f'types.Array(types.{"boolean" if dtype == "bool" else dtype}, {rank}, "C")'
+
+
+def _array_header(loop: Loop) -> list[str]:
+    """Flat views of the operands; scalars are loaded once."""
+    lines = [f"    o{i} = o{i}_.ravel()" for i in range(len(loop.stores))]
+    lines += [f"    s{i} = s{i}_.reshape(1)" for i in range(len(loop.sums))]
     for i, axes in enumerate(loop.axes):
         access = "_.ravel()" if axes else ("_.ravel()[0]" if loop.inputs[i].rank else "_[()]")
         lines.append(f"    a{i} = a{i}{access}")
-    lines += _flat_body(loop, parallel) if loop.flat else _nested_body(loop, parallel)
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _raw_header(loop: Loop) -> list[str]:
+    """Shape checks, then flat arrays over the raw pointers."""
+    tests = []
+    for i, axes in enumerate(loop.axes):
+        if loop.flat and axes:
+            tests += [f"a{i}_.d{axis} != o0_.d{axis}" for axis in range(len(loop.shape))]
+        else:
+            sizes = loop.inputs[i].shape
+            tests += [f"a{i}_.d{axis} != {size}" for axis, size in enumerate(sizes)]
+    lines = [f"    if {' or '.join(tests)}:", "        return 1"] if tests else []
+    for name, _, _ in _arguments(loop):
+        lines.append(f"    {name} = carray({name}_.data, {name}_.size)")
+    lines += [f"    a{i} = a{i}[0]" for i, axes in enumerate(loop.axes) if not axes]
+    return lines
 
 
 def describe(loop: Loop) -> str:
@@ -236,8 +300,8 @@ def _totals(loop: Loop, parallel: bool, count: str) -> list[str]:
                 f"total{i} = 0.0",
                 f"for k in range({count}):",
                 f"    total{i} += p{i}[k]",
-                f"s{i}_[()] = total{i}",
+                f"s{i}[0] = total{i}",
             ]
         else:
-            lines.append(f"s{i}_[()] = p{i}")
+            lines.append(f"s{i}[0] = p{i}")
     return lines

@@ -1,7 +1,7 @@
 """Compiled loops around the matrix products of a convolution.
 
-A panel holds the inputs of a range of output positions, flattened over [N, P, Q]: [C*R*S, positions]
-in NCHW and [positions, R*S*C] in NHWC, which is the order of the filters' own memory.
+A panel holds the inputs of a range of output positions, flattened over [N, P, Q]: it is
+[C*R*S, positions] in NCHW and [positions, R*S*C] in NHWC, the order of the filters' own memory.
 
 The loops run on one thread on purpose. They alternate with products on BLAS's own threads, which
 keep their cores busy for a while after each product; a second pool of threads would then wait for

@@ -13,8 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def copy_run(
+def _copy_run(
     typing_context: Any, target: Any, target_start: Any, source: Any, source_start: Any, count: Any
 ) -> Any:
     """target.flat[target_start:][:count] = source.flat[source_start:][:count].
@@ -27,7 +26,7 @@ def copy_run(
         target_type, _, source_type, _, _ = signature.args
         into = context.make_array(target_type)(context, builder, arguments[0])
         taken = context.make_array(source_type)(context, builder, arguments[2])
-        cgutils.raw_memcpy(
+        cgutils.raw_memcpy(  # type: ignore[no-untyped-call]
             builder,
             builder.gep(into.data, [arguments[1]]),
             builder.gep(taken.data, [arguments[3]]),
@@ -37,3 +36,7 @@ def copy_run(
         return context.get_dummy_value()
 
     return signature, generate
+
+
+# called with the five operands only: Numba hands over the typing context itself
+copy_run: Any = intrinsic(_copy_run)

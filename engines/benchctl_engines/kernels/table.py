@@ -40,10 +40,16 @@ class Prepared:
 
     `run(*outputs, *inputs)`, or `run(*outputs, *inputs, workspace)` where `workspace_bytes` > 0;
     the workspace is a one-dimensional uint8 array, 64-byte aligned, contents undefined.
+    `make(*inputs)` returns a fresh result instead, bit for bit the same: offered where letting
+    NumPy allocate a small array is cheaper than handing one in. `raw()` compiles a form of `run`
+    that checks its own arguments: it returns 1 or raises TypeError, with nothing written, where
+    they are not as requested.
     """
 
     run: Callable[..., None]
     workspace_bytes: int = 0
+    make: Callable[..., Any] | None = None
+    raw: Callable[[], Callable[..., int]] | None = None
 
 
 Prepare = Callable[[KernelRequest], Prepared]

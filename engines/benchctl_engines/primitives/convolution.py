@@ -32,7 +32,7 @@ def conv2d_output_shape(
     """Shape of the convolution's result in `layout`; raises `ShapeError`."""
     N, C, H, W = split_nchw("conv2d", x, layout)
     K, filter_channels, R, S = split_filter("conv2d", w, layout)
-    if C != filter_channels:
+    if filter_channels != C:
         order = "[K, C, R, S]" if layout == "NCHW" else "[R, S, C, K]"
         raise ShapeError(
             f"conv2d expected filters {order} with {C} input channels for {layout} input {x}, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..vocabulary import NO_PADDING, Pair, Padding
+from ..vocabulary import NO_PADDING, Padding, Pair
 from .contractions import matmul as matmul_primitive
 from .convolution import conv2d as conv2d_primitive
 from .elementwise import (

@@ -27,47 +27,43 @@ class UndeclaredSaveError(LookupError):
 
 
 class Saved:
-    """What a pullback may read of the call that it reverses.
+    """What a pullback may read of the call that it reverses: both engines' records derive from it.
 
     `specs` are the input specs; `needs[i]` tells whether the gradient of input i is asked for.
-    Inputs and outputs are there only where the primitive declares that it saves them.
+    `inputs` and `outputs` have a place for each, filled only where the primitive declares that it
+    saves them.
     """
 
-    __slots__ = ("_inputs", "_outputs", "attributes", "needs", "primitive", "specs")
+    __slots__ = ("attributes", "inputs", "outputs", "primitive", "sequence", "sources", "specs")
 
-    def __init__(
-        self,
-        primitive: Primitive,
-        specs: tuple[TensorSpec, ...],
-        attributes: Mapping[str, Any],
-        needs: tuple[bool, ...],
-        inputs: Mapping[int, Any],
-        outputs: Mapping[int, Any],
-    ) -> None:
-        self.primitive = primitive
-        self.specs = specs
-        self.attributes = attributes
-        self.needs = needs
-        self._inputs = inputs
-        self._outputs = outputs
+    primitive: Primitive
+    attributes: Mapping[str, Any]
+    specs: Sequence[TensorSpec]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    sources: Sequence[Any]
+    sequence: int
+
+    @property
+    def needs(self) -> tuple[bool, ...]:
+        """For each input, whether its gradient is asked for."""
+        return tuple([source is not None for source in self.sources])
 
     def input(self, index: int) -> Any:
         """The operand `index` of the call; raises `UndeclaredSaveError`."""
-        try:
-            return self._inputs[index]
-        except KeyError:
+        if index not in self.primitive.saves_inputs:
             raise UndeclaredSaveError(
                 f"the pullback of {self.primitive.name} reads input {index}, which is not saved"
-            ) from None
+            )
+        return self.inputs[index]
 
     def output(self, index: int = 0) -> Any:
         """The result `index` of the call; raises `UndeclaredSaveError`."""
-        try:
-            return self._outputs[index]
-        except KeyError:
+        if index not in self.primitive.saves_outputs:
             raise UndeclaredSaveError(
                 f"the pullback of {self.primitive.name} reads output {index}, which is not saved"
-            ) from None
+            )
+        return self.outputs[index]
 
 
 class Primitive:
@@ -125,9 +121,11 @@ class Primitive:
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """Run or record the operation, as the operands decide; raises `OperandError`."""
         for operand in operands:
-            apply = getattr(operand, "apply_primitive", None)
-            if apply is not None:
-                return apply(self, operands, attributes)
+            try:
+                apply = operand.apply_primitive
+            except AttributeError:
+                continue
+            return apply(self, operands, attributes)
         received = ", ".join(type(operand).__name__ for operand in operands)
         raise OperandError(
             f"{self.name} expected at least one tensor of an engine, received {received}; "

@@ -35,6 +35,8 @@ max_primitive = Primitive("max", _reduced("max"), saves_inputs=(0,), saves_outpu
 
 def _expand(g: Any, saved: Saved) -> Any:
     shape = saved.specs[0].shape
+    if not g.spec.shape:
+        return broadcast_to(g, shape=shape) if shape else g
     kept = reduced_shape(shape, saved.attributes["axes"], True)
     if g.spec.shape != kept:
         g = reshape(g, shape=kept)

@@ -14,15 +14,20 @@ from ..reverse_mode import pull_back
 from .graph import Node, Value, emit_constant
 
 
-class _Call:
+class _Call(Saved):
     """A node as the walk sees it: gradients flow only where an asked input can be reached."""
 
-    __slots__ = ("node", "sequence", "sources")
+    __slots__ = ("node",)
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, sources: tuple[Any, ...]) -> None:
         self.node = node
         self.sequence = node.sequence
-        self.sources: tuple[Any, ...] = ()
+        self.sources = sources
+        self.primitive = node.primitive
+        self.attributes = node.attributes
+        self.specs = tuple(each.spec for each in node.operands)
+        self.inputs = node.operands
+        self.outputs = node.outputs
 
     def pull(self, gradient: Any) -> Sequence[Any]:
         """The pullback's gradients, recorded with the forward operation's own origin."""
@@ -32,17 +37,8 @@ class _Call:
             raise NotImplementedError(
                 f"{node.primitive.name} has no gradient   (made at {node.origin.describe()})"
             )
-        saved = Saved(
-            node.primitive,
-            tuple(each.spec for each in node.operands),
-            node.attributes,
-            tuple(source is not None for source in self.sources),
-            {index: node.operands[index] for index in node.primitive.saves_inputs},
-            {index: node.outputs[index] for index in node.primitive.saves_outputs},
-        )
         with node.graph.made_at(node.origin.touched_by("gradients")):
-            result: Sequence[Any] = rule(gradient, saved)
-        return result
+            return rule(gradient, self)
 
 
 def gradients(
@@ -77,8 +73,7 @@ def _reachable_calls(nodes: Sequence[Node], targets: set[Node]) -> dict[Node, _C
         )
         flows = any(source is not None for source in sources) and node.primitive.rule is not None
         if node in targets or flows:
-            call = calls[node] = _Call(node)
-            call.sources = sources if flows else ()
+            calls[node] = _Call(node, sources if flows else ())
     return calls
 
 

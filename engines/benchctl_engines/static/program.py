@@ -8,8 +8,9 @@ the operands of every launch each time, which is what the generated code saves.
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -47,7 +48,7 @@ class Launch:
 class Program:
     """What a session keeps for one set of fetches and feeds.
 
-    `call(*feeds)` returns the fetched arrays as a tuple, in the order asked for.
+    `call(*feeds)` returns the fetched arrays as a list, in the order asked for.
     """
 
     step: StepGraph
@@ -55,10 +56,8 @@ class Program:
     launches: tuple[Launch, ...]
     plan: MemoryPlan
     source: str
-    call: Callable[..., tuple[Array, ...]]
+    call: Callable[..., list[Array]]
     reports: tuple[PassReport, ...] = ()
-    lines: Mapping[int, Node] = field(default_factory=dict)
-    filename: str = ""
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -92,7 +91,7 @@ def compile_program(
     switches: PassSwitches,
     device: str,
     threads: int,
-    recheck: Callable[..., tuple[Array, ...]],
+    recheck: Callable[..., list[Array]],
 ) -> Program:
     """Compile an optimised step; `recheck` is called with feeds that are not as declared."""
     builder = _Builder(step, returned, feeds, state, switches, device, threads)
@@ -132,7 +131,7 @@ class _Builder:
         }
         self.plan = plan_memory(step, workspaces, frozenset(held), switches.plan_memory)
 
-    def build(self, recheck: Callable[..., tuple[Array, ...]]) -> Program:
+    def build(self, recheck: Callable[..., list[Array]]) -> Program:
         self._name_sources()
         self._name_buffers()
         fetches = self._name_fetches()
@@ -141,6 +140,12 @@ class _Builder:
         lines, places = self._source(launches, fetches)
         source = "\n".join(lines) + "\n"
         self.bound["recheck"] = recheck
+        nodes = {place: launches[index].node for place, index in places.items()}
+
+        def annotate(error: Exception) -> None:
+            annotate_failure(error, filename, nodes)
+
+        self.bound["annotate"] = annotate
         if self.switches.bind_early:
             call = _executed(source, filename, self.bound)
         else:
@@ -152,8 +157,6 @@ class _Builder:
             self.plan,
             source,
             call,
-            lines={place: launches[index].node for place, index in places.items()},
-            filename=filename,
         )
 
     # ----- names ------------------------------------------------------------------------------
@@ -220,48 +223,94 @@ class _Builder:
     ) -> tuple[list[str], dict[int, int]]:
         """Source lines, and which launch stands on which line (from 1)."""
         names = [f"x{index}" for index in range(len(self.feeds))]
+        self.bound["ndarray"] = np.ndarray
+        checked = self._checked_by_first(launches)
         lines = [f"def step({', '.join(names)}):"]
         for index, feed in enumerate(self.feeds):
-            lines += self._feed_check(index, feed, names)
-        self.bound["ndarray"] = np.ndarray
+            lines += self._feed_check(index, feed, names, names[index] in checked)
+        lines.append("    try:")
         copies, results = self._results(fresh)
-        lines += copies["before"]
-        lines += [self._fresh_line(name, value.spec) for value, name in fresh.items()]
+        body = [*copies["before"]]
+        for value, name in fresh.items():
+            body += self._fresh_lines(name, value.spec)
         places: dict[int, int] = {}
         poisoned = self._poison_lines() if self.switches.poison else {}
         for index, launch in enumerate(launches):
             self.bound[f"k{index}"] = launch.prepared.run
-            call = f"    k{index}({', '.join(launch.arrays)})"
-            lines.append(f"{call}  # {launch.kernel}  {launch.node.origin}")
-            places[len(lines)] = index
+            call = f"k{index}({', '.join(launch.arrays)})"
+            comment = f"  # {launch.kernel}  {launch.node.origin}"
+            if index == 0 and checked:
+                assert launch.prepared.raw is not None
+                self.bound["k0"] = launch.prepared.raw()
+                places[len(lines) + len(body) + 2] = index
+                body += _checked_call(call, comment, names)
+            else:
+                if self._raw_launch(launch):
+                    assert launch.prepared.raw is not None
+                    self.bound[f"k{index}"] = launch.prepared.raw()
+                places[len(lines) + len(body) + 1] = index
+                body.append(call + comment)
             if self.switches.check_nan:
                 self.bound["check_nan"] = _check_nan
                 self.bound[f"n{index}"] = launch.node
                 outputs = launch.arrays[: len(launch.node.outputs)]
-                lines.append(f"    check_nan(n{index}, {', '.join(outputs)})")
-            lines += poisoned.get(launch.node, [])
+                body.append(f"check_nan(n{index}, {', '.join(outputs)})")
+            body += poisoned.get(launch.node, [])
         if "step_number" in self.bound:
-            lines.append("    step_number[()] += 1")
-        lines += copies["after"]
-        lines.append(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+            body.append("step_number[()] += 1")
+        body += copies["after"]
+        body.append(f"return [{', '.join(results)}]")
+        lines += [f"        {line}" for line in body]
+        lines += [
+            "    except Exception as error:",
+            "        annotate(error)",
+            "        raise",
+        ]
         return lines, places
 
-    def _feed_check(self, index: int, feed: Value, names: Sequence[str]) -> list[str]:
+    def _raw_launch(self, launch: Launch) -> bool:
+        """Whether the raw form can be used without a check: no operand comes from the user."""
+        fed = any(name.startswith("x") for name in launch.arrays)
+        return launch.prepared.raw is not None and not fed
+
+    def _checked_by_first(self, launches: Sequence[Launch]) -> set[str]:
+        """Feeds that the first launch checks itself, so that the step need not."""
+        if not launches or launches[0].prepared.raw is None:
+            return set()
+        first = launches[0]
+        operands = zip(first.node.operands, first.arrays[len(first.node.outputs) :], strict=False)
+        return {name for _, name in operands if name.startswith("x")}
+
+    def _feed_check(
+        self, index: int, feed: Value, names: Sequence[str], checked: bool
+    ) -> list[str]:
         self.bound[f"dtype{index}"] = feed.spec.numpy_dtype
-        test = (
-            f"x{index}.__class__ is not ndarray or x{index}.dtype is not dtype{index} "
-            f"or x{index}.shape != {feed.spec.shape} or not x{index}.flags.c_contiguous"
-        )
+        test = f"x{index}.__class__ is not ndarray"
+        if not checked:
+            test += (
+                f" or x{index}.dtype is not dtype{index} or x{index}.shape != {feed.spec.shape}"
+                f" or not x{index}.flags.carray"
+            )
         return [f"    if {test}:", f"        return recheck({', '.join(names)})"]
 
-    def _fresh_line(self, name: str, spec: TensorSpec) -> str:
-        if spec.nbytes < POOLED_BYTES:
-            self.bound["empty"] = np.empty
-            self.bound[f"d_{name}"] = spec.numpy_dtype
-            return f"    {name} = empty({spec.shape}, d_{name})"
-        self.bound["take"] = self.state.pool.take
-        self.bound[f"spec_{name}"] = spec
-        return f"    {name} = take(spec_{name})"
+    def _fresh_lines(self, name: str, spec: TensorSpec) -> list[str]:
+        if spec.nbytes >= POOLED_BYTES:
+            self.bound["take"] = self.state.pool.take
+            self.bound[f"spec_{name}"] = spec
+            return [f"{name} = take(spec_{name})"]
+        # Two arrays take turns while the user lets go of them; a kept result gets a new one.
+        self.bound["empty"] = np.empty
+        self.bound["getrefcount"] = sys.getrefcount
+        self.bound[f"d_{name}"] = spec.numpy_dtype
+        for turn in "ab":
+            self.bound[f"{turn}_{name}"] = np.empty(spec.shape, spec.numpy_dtype)
+        return [
+            f"{name} = a_{name}",
+            f"if getrefcount({name}) > {_IDLE_REFERENCES}:",
+            f"    {name} = b_{name}",
+            f"    if getrefcount({name}) > {_IDLE_REFERENCES}:",
+            f"        {name} = empty({spec.shape}, d_{name})",
+        ]
 
     def _results(self, fresh: Mapping[Value, str]) -> tuple[dict[str, list[str]], list[str]]:
         """Copies of fetched sources (their value before the step) and of updated variables."""
@@ -272,7 +321,7 @@ class _Builder:
                 results.append(fresh[value])
                 continue
             when = "after" if updated_variable(value.node) else "before"
-            copies[when].append(f"    r{index} = {self.names[value]}.copy()")
+            copies[when].append(f"r{index} = {self.names[value]}.copy()")
             results.append(f"r{index}")
         return copies, results
 
@@ -282,14 +331,14 @@ class _Builder:
         for index, buffer in enumerate(self.plan.buffers):
             self.bound[f"dead{index}"] = self.arena[buffer.offset : buffer.offset + buffer.nbytes]
             node = self.step.nodes[buffer.death]
-            lines.setdefault(node, []).append(f"    dead{index}.fill(255)")
+            lines.setdefault(node, []).append(f"dead{index}.fill(255)")
         return lines
 
     # ----- the interpreter ------------------------------------------------------------------------
 
     def _interpreted(
         self, launches: Sequence[Launch], fresh: Mapping[Value, str]
-    ) -> Callable[..., tuple[Array, ...]]:
+    ) -> Callable[..., list[Array]]:
         """The same step with every operand looked up at every launch."""
         copies, results = self._results(fresh)
         before = [(line.split()[0], line.split()[2].split(".")[0]) for line in copies["before"]]
@@ -298,10 +347,10 @@ class _Builder:
         feeds, bound, pool = self.feeds, self.bound, self.state.pool
         check_nan = self.switches.check_nan
 
-        def call(*arrays: Array) -> tuple[Array, ...]:
+        def call(*arrays: Array) -> list[Array]:
             for feed, array in zip(feeds, arrays, strict=True):
                 if not _as_declared(array, feed.spec):
-                    result: tuple[Array, ...] = bound["recheck"](*arrays)
+                    result: list[Array] = bound["recheck"](*arrays)
                     return result
             environment = dict(bound)
             environment.update((f"x{index}", array) for index, array in enumerate(arrays))
@@ -319,7 +368,7 @@ class _Builder:
             if "step_number" in environment:
                 environment["step_number"][()] += 1
             environment.update((name, environment[source].copy()) for name, source in after)
-            return tuple(environment[name] for name in results)
+            return [environment[name] for name in results]
 
         return call
 
@@ -335,6 +384,29 @@ def _as_declared(array: Any, spec: TensorSpec) -> bool:
         and array.shape == spec.shape
         and array.flags.c_contiguous
     )
+
+
+def _checked_call(call: str, comment: str, names: Sequence[str]) -> list[str]:
+    """A launch that checks its arguments: nothing was written where it refuses them."""
+    return [
+        "try:",
+        f"    refused = {call}{comment}",
+        "except TypeError:",
+        "    refused = True",
+        "if refused:",
+        f"    return recheck({', '.join(names)})",
+    ]
+
+
+def _idle_references() -> int:
+    """What getrefcount says of an array that only a global and a local name hold."""
+    bound: dict[str, Any] = {"kept": np.empty(1), "getrefcount": sys.getrefcount}
+    exec("def probe():\n    local = kept\n    return getrefcount(local)", bound)
+    count: int = bound["probe"]()
+    return count
+
+
+_IDLE_REFERENCES = _idle_references()
 
 
 def _executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[..., Any]:
@@ -357,3 +429,13 @@ def failure_note(node: Node) -> str:
     """The node of a failed launch in words: operation, operands, the user's line."""
     operands = ", ".join(f"{each.name} {each.spec}" for each in node.operands)
     return f"while running {node.primitive.name}({operands})\n  made at {node.origin.describe()}"
+
+
+def annotate_failure(error: Exception, filename: str, nodes: Mapping[int, Node]) -> None:
+    """Name the node whose launch failed, found by the line of the generated code."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename and trace.tb_lineno in nodes:
+            error.add_note(failure_note(nodes[trace.tb_lineno]))
+            return
+        trace = trace.tb_next

@@ -15,7 +15,7 @@ import numpy as np
 from ..contract import Array
 from .graph import Graph, Value, default_graph
 from .passes.pipeline import optimise
-from .program import Program, State, compile_program, failure_note
+from .program import Program, State, compile_program
 from .sources import placeholder_source
 from .step_graph import PassReport, pruned
 from .switches import PassSwitches
@@ -163,22 +163,10 @@ class Session:
         program = self.program(values, wanted, feeds)
         step = program.call
         if type(fetches) is list and all(isinstance(each, Value) for each in fetches):
-
-            def call_list(*arrays: Any) -> Any:
-                try:
-                    return [*step(*arrays)]
-                except Exception as error:
-                    _annotate(error, program)
-                    raise
-
-            return call_list
+            return step
 
         def call(*arrays: Any) -> Any:
-            try:
-                return pack(iter(step(*arrays)))
-            except Exception as error:
-                _annotate(error, program)
-                raise
+            return pack(iter(step(*arrays)))
 
         return call
 
@@ -199,8 +187,11 @@ class Session:
         self._check_feeds(step.nodes, feeds)
         optimised, reports = optimise(step, self.switches, self.device, self.threads)
 
-        def recheck(*arrays: Any) -> tuple[Array, ...]:
-            return program.call(*_converted(feeds, arrays))
+        def recheck(*arrays: Any) -> list[Array]:
+            converted = _converted(feeds, arrays)
+            if all(new is old for new, old in zip(converted, arrays, strict=True)):
+                raise RuntimeError("the compiled step refused feeds that are as declared")
+            return program.call(*converted)
 
         program = compile_program(
             optimised,
@@ -322,17 +313,6 @@ def _converted(feeds: tuple[Value, ...], arrays: Sequence[Any]) -> list[Array]:
                 f"placeholder {feed.node.name!r} expected {feed.spec}, received "
                 f"{array.dtype}{list(array.shape)}   (made at {feed.node.origin.describe()})"
             )
-        result.append(np.require(array, feed.spec.numpy_dtype, "C").view(np.ndarray))
+        plain = array.view(np.ndarray) if type(array) is not np.ndarray else array
+        result.append(np.require(plain, feed.spec.numpy_dtype, ["C", "A", "W"]))
     return result
-
-
-def _annotate(error: Exception, program: Program) -> None:
-    """Name the node whose launch failed, found by the line of the generated code."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == program.filename:
-            node = program.lines.get(trace.tb_lineno)
-            if node is not None:
-                error.add_note(failure_note(node))
-            return
-        trace = trace.tb_next

@@ -31,7 +31,7 @@ class PassSwitches:
     @classmethod
     def none(cls) -> PassSwitches:
         """Every pass off."""
-        return cls(**{name: False for name in PASS_NAMES})
+        return cls(**dict.fromkeys(PASS_NAMES, False))
 
     @classmethod
     def only(cls, *names: str) -> PassSwitches:

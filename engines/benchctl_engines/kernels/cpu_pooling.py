@@ -1,0 +1,117 @@
+"""Max pooling and its derivatives, compiled, in both layouts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy.typing as npt
+
+from .table import KernelRequest, Prepared, kernel
+
+Array = npt.NDArray[Any]
+
+# Offsets are stored in a byte.
+MAX_WINDOW_ELEMENTS = 256
+
+
+def _is_nchw(request: KernelRequest) -> bool:
+    return request.attributes["layout"] == "NCHW" and _fits_a_byte(request)
+
+
+def _is_nhwc(request: KernelRequest) -> bool:
+    return request.attributes["layout"] == "NHWC" and _fits_a_byte(request)
+
+
+def _fits_a_byte(request: KernelRequest) -> bool:
+    return math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS
+
+
+def _window_arguments(request: KernelRequest) -> tuple[int, ...]:
+    """R, S, stride_h, stride_w, top, left."""
+    (top, _), (left, _) = request.attributes["padding"]
+    return (*request.attributes["window"], *request.attributes["stride"], top, left)
+
+
+def planes(images: Array) -> Array:
+    """[N, C, H, W] as [N*C, H, W], a view."""
+    N, C, H, W = images.shape
+    return images.reshape(N * C, H, W)
+
+
+@kernel("max_pool2d", "cpu", "loop_nchw", when=_is_nchw)
+def prepare_max_pool_nchw(request: KernelRequest) -> Prepared:
+    """(y, offsets) of x, NCHW."""
+    from .loops_pooling import max_pool_nchw
+
+    window = _window_arguments(request)
+
+    def max_pool2d_nchw(y: Array, offsets: Array, x: Array) -> None:
+        max_pool_nchw(planes(y), planes(offsets), planes(x), *window)
+
+    return Prepared(max_pool2d_nchw)
+
+
+@kernel("max_pool2d", "cpu", "loop_nhwc", when=_is_nhwc)
+def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
+    """(y, offsets) of x, NHWC."""
+    from .loops_pooling import max_pool_nhwc
+
+    window = _window_arguments(request)
+
+    def max_pool2d_nhwc(y: Array, offsets: Array, x: Array) -> None:
+        max_pool_nhwc(y, offsets, x, *window)
+
+    return Prepared(max_pool2d_nhwc)
+
+
+@kernel("max_pool2d_gradient", "cpu", "loop_nchw", when=_is_nchw)
+def prepare_max_pool_gradient_nchw(request: KernelRequest) -> Prepared:
+    """dx of (g, offsets), NCHW."""
+    from .loops_pooling import max_pool_gradient_nchw
+
+    window = _window_arguments(request)[1:]
+
+    def max_pool2d_gradient_nchw(dx: Array, g: Array, offsets: Array) -> None:
+        max_pool_gradient_nchw(planes(dx), planes(g), planes(offsets), *window)
+
+    return Prepared(max_pool2d_gradient_nchw)
+
+
+@kernel("max_pool2d_gradient", "cpu", "loop_nhwc", when=_is_nhwc)
+def prepare_max_pool_gradient_nhwc(request: KernelRequest) -> Prepared:
+    """dx of (g, offsets), NHWC."""
+    from .loops_pooling import max_pool_gradient_nhwc
+
+    window = _window_arguments(request)
+
+    def max_pool2d_gradient_nhwc(dx: Array, g: Array, offsets: Array) -> None:
+        max_pool_gradient_nhwc(dx, g, offsets, *window)
+
+    return Prepared(max_pool2d_gradient_nhwc)
+
+
+@kernel("max_pool2d_gather", "cpu", "loop_nchw", when=_is_nchw)
+def prepare_max_pool_gather_nchw(request: KernelRequest) -> Prepared:
+    """u at the winning positions, NCHW."""
+    from .loops_pooling import max_pool_gather_nchw
+
+    window = _window_arguments(request)[1:]
+
+    def max_pool2d_gather_nchw(out: Array, u: Array, offsets: Array) -> None:
+        max_pool_gather_nchw(planes(out), planes(u), planes(offsets), *window)
+
+    return Prepared(max_pool2d_gather_nchw)
+
+
+@kernel("max_pool2d_gather", "cpu", "loop_nhwc", when=_is_nhwc)
+def prepare_max_pool_gather_nhwc(request: KernelRequest) -> Prepared:
+    """u at the winning positions, NHWC."""
+    from .loops_pooling import max_pool_gather_nhwc
+
+    window = _window_arguments(request)[1:]
+
+    def max_pool2d_gather_nhwc(out: Array, u: Array, offsets: Array) -> None:
+        max_pool_gather_nhwc(out, u, offsets, *window)
+
+    return Prepared(max_pool2d_gather_nhwc)

@@ -1,0 +1,204 @@
+"""Compiled loops of max pooling.
+
+Offsets are the index within the window, row-major, of its first maximum; NaN counts as the largest
+value. Padding never wins. Axis letters: N batch, C channels, H W input, P Q output, R S window.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+Array = npt.NDArray[Any]
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_nchw(
+    y: Array,
+    offsets: Array,
+    x: Array,
+    R: int,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """y, offsets [planes, P, Q] from x[planes, H, W]."""
+    planes, P, Q = y.shape
+    H, W = x.shape[1], x.shape[2]
+    for line in prange(planes * P):
+        plane = line // P
+        p = line - plane * P
+        ih0 = p * stride_h - top
+        for q in range(Q):
+            iw0 = q * stride_w - left
+            best = -np.inf
+            winner = -1
+            for r in range(max(-ih0, 0), min(H - ih0, R)):
+                for s in range(max(-iw0, 0), min(W - iw0, S)):
+                    value = x[plane, ih0 + r, iw0 + s]
+                    if winner < 0 or value > best or (value != value and best == best):
+                        best = value
+                        winner = r * S + s
+            y[plane, p, q] = best
+            offsets[plane, p, q] = max(winner, 0)
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_nhwc(
+    y: Array,
+    offsets: Array,
+    x: Array,
+    R: int,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """y, offsets [N, P, Q, C] from x[N, H, W, C]."""
+    N, P, Q, C = y.shape
+    H, W = x.shape[1], x.shape[2]
+    for line in prange(N * P):
+        n = line // P
+        p = line - n * P
+        ih0 = p * stride_h - top
+        for q in range(Q):
+            iw0 = q * stride_w - left
+            best = y[n, p, q]
+            winner = offsets[n, p, q]
+            best[:] = -np.inf
+            winner[:] = 0
+            first = True
+            for r in range(max(-ih0, 0), min(H - ih0, R)):
+                for s in range(max(-iw0, 0), min(W - iw0, S)):
+                    values = x[n, ih0 + r, iw0 + s]
+                    tap = np.uint8(r * S + s)
+                    for c in range(C):
+                        value = values[c]
+                        wins = first | (value > best[c]) | ((value != value) & (best[c] == best[c]))
+                        best[c] = value if wins else best[c]
+                        winner[c] = tap if wins else winner[c]
+                    first = False
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_gradient_nchw(
+    dx: Array,
+    g: Array,
+    offsets: Array,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """dx[planes, H, W]: g[planes, P, Q] added at the winning positions, zero elsewhere."""
+    planes, H, W = dx.shape
+    P, Q = g.shape[1], g.shape[2]
+    # windows may overlap within a plane, so a plane is the unit of work
+    for plane in prange(planes):
+        for ih in range(H):
+            for iw in range(W):
+                dx[plane, ih, iw] = 0
+        for p in range(P):
+            for q in range(Q):
+                offset = int(offsets[plane, p, q])
+                r = offset // S
+                ih = p * stride_h - top + r
+                iw = q * stride_w - left + offset - r * S
+                if 0 <= ih < H and 0 <= iw < W:
+                    dx[plane, ih, iw] += g[plane, p, q]
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_gradient_nhwc(
+    dx: Array,
+    g: Array,
+    offsets: Array,
+    R: int,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """dx[N, H, W, C]: g[N, P, Q, C] added at the winning positions, zero elsewhere."""
+    N, H, W, C = dx.shape
+    P, Q = g.shape[1], g.shape[2]
+    # each input row gathers from the windows that cover it, so rows may run side by side
+    for row in prange(N * H):
+        n = row // H
+        ih = row - n * H
+        dx[n, ih] = 0
+        for r in range(R):
+            p = (ih + top - r) // stride_h
+            if p < 0 or p >= P or p * stride_h != ih + top - r:
+                continue
+            for q in range(Q):
+                iw0 = q * stride_w - left
+                gradients = g[n, p, q]
+                winners = offsets[n, p, q]
+                for s in range(max(-iw0, 0), min(W - iw0, S)):
+                    target = dx[n, ih, iw0 + s]
+                    tap = np.uint8(r * S + s)
+                    for c in range(C):
+                        if winners[c] == tap:
+                            target[c] += gradients[c]
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_gather_nchw(
+    out: Array,
+    u: Array,
+    offsets: Array,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """out[planes, P, Q] = u[planes, H, W] at the winning positions."""
+    planes, P, Q = out.shape
+    H, W = u.shape[1], u.shape[2]
+    for line in prange(planes * P):
+        plane = line // P
+        p = line - plane * P
+        for q in range(Q):
+            offset = np.int64(offsets[plane, p, q])
+            r = offset // S
+            ih = p * stride_h - top + r
+            iw = q * stride_w - left + offset - r * S
+            inside = 0 <= ih < H and 0 <= iw < W
+            out[plane, p, q] = u[plane, ih, iw] if inside else 0
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_gather_nhwc(
+    out: Array,
+    u: Array,
+    offsets: Array,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    top: int,
+    left: int,
+) -> None:
+    """out[N, P, Q, C] = u[N, H, W, C] at the winning positions."""
+    N, P, Q, C = out.shape
+    H, W = u.shape[1], u.shape[2]
+    for line in prange(N * P):
+        n = line // P
+        p = line - n * P
+        for q in range(Q):
+            for c in range(C):
+                offset = int(offsets[n, p, q, c])
+                r = offset // S
+                ih = p * stride_h - top + r
+                iw = q * stride_w - left + offset - r * S
+                inside = 0 <= ih < H and 0 <= iw < W
+                out[n, p, q, c] = u[n, ih, iw, c] if inside else 0

@@ -1,0 +1,161 @@
+"""Reference kernels of convolution and pooling: one slice of the padded input per filter tap.
+
+Everything is computed in NCHW; the other layout is transposed in and out.
+Axis letters: N batch, C channels in, K channels out, H W input, R S filter, P Q output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .table import KernelRequest, Prepared, kernel
+
+Array = npt.NDArray[Any]
+
+
+def _is_nhwc(request: KernelRequest) -> bool:
+    return bool(request.attributes["layout"] == "NHWC")
+
+
+def _images(request: KernelRequest, x: Array) -> Array:
+    """x as [N, C, H, W]."""
+    return x.transpose(0, 3, 1, 2) if _is_nhwc(request) else x
+
+
+def _filters(request: KernelRequest, w: Array) -> Array:
+    """w as [K, C, R, S]."""
+    return w.transpose(3, 2, 0, 1) if _is_nhwc(request) else w
+
+
+def _padded(request: KernelRequest, x: Array, fill: float = 0.0) -> Array:
+    """x [N, C, H, W] with its padding laid around it."""
+    return np.pad(x, ((0, 0), (0, 0), *request.attributes["padding"]), constant_values=fill)
+
+
+def _unpadded(request: KernelRequest, x: Array) -> Array:
+    """The inside of a padded array."""
+    (top, bottom), (left, right) = request.attributes["padding"]
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
+
+
+def _taps(
+    request: KernelRequest, window: tuple[int, int], positions: tuple[int, int]
+) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
+    """(r, s, index of what this tap sees in a padded [N, C, H, W] array)."""
+    stride_h, stride_w = request.attributes["stride"]
+    (R, S), (P, Q) = window, positions
+    for r in range(R):
+        for s in range(S):
+            rows = slice(r, r + (P - 1) * stride_h + 1, stride_h)
+            columns = slice(s, s + (Q - 1) * stride_w + 1, stride_w)
+            yield r, s, (slice(None), slice(None), rows, columns)
+
+
+def _convolve(request: KernelRequest, y: Array, x: Array, w: Array) -> None:
+    """y [N, K, P, Q] = x [N, C, H, W] * w [K, C, R, S]."""
+    padded = _padded(request, x)
+    total = np.zeros(y.shape, y.dtype)
+    for r, s, seen in _taps(request, w.shape[2:], y.shape[2:]):
+        total += np.einsum("ncpq,kc->nkpq", padded[seen], w[:, :, r, s])
+    y[...] = total
+
+
+@kernel("conv2d", "reference", "numpy")
+def prepare_conv2d(request: KernelRequest) -> Prepared:
+    """Cross-correlation of x with the filters w."""
+
+    def conv2d(out: Array, x: Array, w: Array) -> None:
+        _convolve(request, _images(request, out), _images(request, x), _filters(request, w))
+
+    return Prepared(conv2d)
+
+
+@kernel("conv2d_epilogue", "reference", "numpy")
+def prepare_conv2d_epilogue(request: KernelRequest) -> Prepared:
+    """Cross-correlation, bias, and ReLU where asked."""
+
+    def conv2d_epilogue(out: Array, x: Array, w: Array, b: Array) -> None:
+        y = _images(request, out)
+        _convolve(request, y, _images(request, x), _filters(request, w))
+        biased = y + b.reshape(-1, 1, 1)
+        y[...] = np.maximum(biased, 0) if request.attributes["relu"] else biased
+
+    return Prepared(conv2d_epilogue)
+
+
+@kernel("conv2d_input_gradient", "reference", "numpy")
+def prepare_input_gradient(request: KernelRequest) -> Prepared:
+    """Each tap sends g back to what it saw."""
+
+    def input_gradient(out: Array, g: Array, w: Array) -> None:
+        dx, gradients, filters = _images(request, out), _images(request, g), _filters(request, w)
+        padded = _padded(request, np.zeros(dx.shape, dx.dtype))
+        for r, s, seen in _taps(request, filters.shape[2:], gradients.shape[2:]):
+            padded[seen] += np.einsum("nkpq,kc->ncpq", gradients, filters[:, :, r, s])
+        dx[...] = _unpadded(request, padded)
+
+    return Prepared(input_gradient)
+
+
+@kernel("conv2d_filter_gradient", "reference", "numpy")
+def prepare_filter_gradient(request: KernelRequest) -> Prepared:
+    """Each tap's gradient is the product of g with what it saw."""
+
+    def filter_gradient(out: Array, x: Array, g: Array) -> None:
+        dw, gradients = _filters(request, out), _images(request, g)
+        padded = _padded(request, _images(request, x))
+        for r, s, seen in _taps(request, dw.shape[2:], gradients.shape[2:]):
+            dw[:, :, r, s] = np.einsum("ncpq,nkpq->kc", padded[seen], gradients)
+
+    return Prepared(filter_gradient)
+
+
+@kernel("max_pool2d", "reference", "numpy")
+def prepare_max_pool2d(request: KernelRequest) -> Prepared:
+    """Maximum over windows and the row-major index of its first place."""
+
+    def max_pool2d(y: Array, offsets: Array, x: Array) -> None:
+        padded = _padded(request, _images(request, x), fill=-np.inf)
+        positions = _images(request, y).shape[2:]
+        window = request.attributes["window"]
+        seen = np.stack([padded[index] for _, _, index in _taps(request, window, positions)])
+        _images(request, y)[...] = seen.max(axis=0)
+        _images(request, offsets)[...] = seen.argmax(axis=0)
+
+    return Prepared(max_pool2d)
+
+
+@kernel("max_pool2d_gradient", "reference", "numpy")
+def prepare_max_pool2d_gradient(request: KernelRequest) -> Prepared:
+    """g at the places that won, added where windows overlap."""
+    window = request.attributes["window"]
+
+    def max_pool2d_gradient(dx: Array, g: Array, offsets: Array) -> None:
+        target, gradients = _images(request, dx), _images(request, g)
+        winners = _images(request, offsets)
+        padded = _padded(request, np.zeros(target.shape, target.dtype))
+        for r, s, seen in _taps(request, window, gradients.shape[2:]):
+            padded[seen] += np.where(winners == r * window[1] + s, gradients, 0)
+        target[...] = _unpadded(request, padded)
+
+    return Prepared(max_pool2d_gradient)
+
+
+@kernel("max_pool2d_gather", "reference", "numpy")
+def prepare_max_pool2d_gather(request: KernelRequest) -> Prepared:
+    """u at the places that won."""
+    window = request.attributes["window"]
+
+    def max_pool2d_gather(out: Array, u: Array, offsets: Array) -> None:
+        padded = _padded(request, _images(request, u))
+        winners = _images(request, offsets)
+        taken = np.zeros(winners.shape, out.dtype)
+        for r, s, seen in _taps(request, window, winners.shape[2:]):
+            taken += np.where(winners == r * window[1] + s, padded[seen], 0)
+        _images(request, out)[...] = taken
+
+    return Prepared(max_pool2d_gather)
