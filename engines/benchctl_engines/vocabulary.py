@@ -128,7 +128,7 @@ class Vocabulary(Protocol):
         """Maximum over windows; `stride` is the window where None; a tie goes to the first."""
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the batch of -log softmax(logits)[label]: [N, classes], int labels [N] -> []."""
+        """Mean over the batch of -log softmax(logits)[label]: [N, classes], int [N] -> []."""
 
     # Random, from a counter: the same numbers on every engine for one seed --------------------
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_records import (
@@ -133,9 +133,11 @@ def test_drawing_leaves_pyplot_alone():
     folder = Path(__file__).parent
     program = (
         "import sys, tempfile, pathlib\n"
-        "from report_records import slides_run\n"
+        "from report_records import engines, make_run, xyz_cases\n"
         "from benchctl.report.build import build_report\n"
-        "build_report([slides_run()], pathlib.Path(tempfile.mkdtemp()))\n"
+        "arms = engines('static', 'numpy')\n"
+        "run = make_run(xyz_cases(arms, ['3x4', '32x32']), arms)\n"
+        "build_report([run], pathlib.Path(tempfile.mkdtemp()))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     done = subprocess.run(
@@ -260,6 +262,7 @@ def summaries(*seconds: float, rounds: int = 20):
     return only_view(make_run([CaseResult(case, taken)], arms)).cases[0].arms()
 
 
+@settings(max_examples=40)
 @given(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0))
 def test_unpaired_ratio_lies_in_its_interval_and_turns_with_the_arms(one, two):
     first, second = summaries(one, two)
@@ -279,6 +282,7 @@ def test_few_rounds_give_no_interval_and_no_claim():
     assert payback_steps(first, second) is None
 
 
+@settings(max_examples=40)
 @given(st.floats(1e-4, 1e-2), st.floats(1.1, 5.0), st.floats(0.0, 0.5), st.floats(0.0, 0.5))
 def test_payback_is_the_first_step_at_which_the_sums_have_crossed(step, factor, start, other_start):
     arms = engines("static", "numpy")
@@ -313,6 +317,7 @@ def sweep(overheads: dict[str, tuple[float, float]], sizes_measured=SIZES):
     return size_sweep(only_view(make_run(cases, arms)))
 
 
+@settings(max_examples=25)
 @given(st.integers(30, 8_000_000))
 def test_a_planted_crossing_is_found_between_the_right_sizes(elements):
     # Equal where 10 us + 1 ns n = 1 us + (1 ns + 9 us / elements) n.

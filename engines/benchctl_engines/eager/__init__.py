@@ -1,11 +1,11 @@
 """Define by run: operations execute when they are called.
 
-    from benchctl_engines import eager as torch
+from benchctl_engines import eager as torch
 
-    x = torch.tensor(x0, requires_grad=True)
-    c = torch.sum(x * y * z)
-    c.backward()
-    print(x.grad)
+x = torch.tensor(x0, requires_grad=True)
+c = torch.sum(x * y * z)
+c.backward()
+print(x.grad)
 """
 
 from ..primitives.operations import (

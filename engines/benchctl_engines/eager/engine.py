@@ -141,7 +141,7 @@ class EagerRunner:
             self._update(sources, found)
         else:
             for name, gradient in zip(self._wanted, found, strict=True):
-                results[f"grad_{name}"] = gradient  # type: ignore[assignment]
+                results[f"grad_{name}"] = gradient
         self._results = results
 
     def _run(self) -> Outputs:

@@ -97,7 +97,7 @@ class _Leaves:
         return 0
 
 
-def _seed_of(output: Tensor, seed: Any) -> Tensor:
+def _seed_of(output: Tensor, seed: Any) -> Any:
     if seed is None:
         if output.spec.shape:
             raise ShapeError(
@@ -109,7 +109,7 @@ def _seed_of(output: Tensor, seed: Any) -> Tensor:
         if one is None:
             array: Array = np.ones((), output.spec.dtype)
             one = output.device.constants[key] = Tensor(array, output.kind)
-        return one  # type: ignore[no-any-return]
+        return one
     made = seed if isinstance(seed, Tensor) else tensor(seed, device=output.device)
     if made.spec is not output.spec:
         raise ShapeError(f"backward expected a seed like {output.spec}, received {made.spec}")

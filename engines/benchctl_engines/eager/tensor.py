@@ -103,7 +103,8 @@ class Entry(Saved):
                 else Tensor(array, plan.kinds[i], self if i == 0 and mode.recording else None)
                 for i, array in enumerate(arrays)
             ]
-        return plan.rule(gradient, self)
+        contributions: Sequence[Any] = plan.rule(gradient, self)
+        return contributions
 
     def release(self) -> None:
         """Let go of what was saved; the pool can use the memory at once."""
@@ -400,7 +401,8 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     if constant is None:
         array = np.array(value, dtype)
         constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
-    return constant  # type: ignore[no-any-return]
+    made: Tensor = constant
+    return made
 
 
 def _spec_of(array: Array) -> TensorSpec:

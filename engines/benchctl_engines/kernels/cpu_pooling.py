@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .convolution_geometry import is_nchw, is_nhwc
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
@@ -15,16 +16,16 @@ Array = npt.NDArray[Any]
 MAX_WINDOW_ELEMENTS = 256
 
 
-def _is_nchw(request: KernelRequest) -> bool:
-    return request.attributes["layout"] == "NCHW" and _fits_a_byte(request)
+def _is_small_nchw(request: KernelRequest) -> bool:
+    return is_nchw(request) and _fits_a_byte(request)
 
 
-def _is_nhwc(request: KernelRequest) -> bool:
-    return request.attributes["layout"] == "NHWC" and _fits_a_byte(request)
+def _is_small_nhwc(request: KernelRequest) -> bool:
+    return is_nhwc(request) and _fits_a_byte(request)
 
 
 def _fits_a_byte(request: KernelRequest) -> bool:
-    return math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS
+    return bool(math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS)
 
 
 def _window_arguments(request: KernelRequest) -> tuple[int, ...]:
@@ -39,7 +40,7 @@ def planes(images: Array) -> Array:
     return images.reshape(N * C, H, W)
 
 
-@kernel("max_pool2d", "cpu", "loop_nchw", when=_is_nchw)
+@kernel("max_pool2d", "cpu", "loop_nchw", when=_is_small_nchw)
 def prepare_max_pool_nchw(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NCHW."""
     from .loops_pooling import max_pool_nchw
@@ -52,7 +53,7 @@ def prepare_max_pool_nchw(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_nchw)
 
 
-@kernel("max_pool2d", "cpu", "loop_nhwc", when=_is_nhwc)
+@kernel("max_pool2d", "cpu", "loop_nhwc", when=_is_small_nhwc)
 def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NHWC."""
     from .loops_pooling import max_pool_nhwc
@@ -65,7 +66,7 @@ def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_nhwc)
 
 
-@kernel("max_pool2d_gradient", "cpu", "loop_nchw", when=_is_nchw)
+@kernel("max_pool2d_gradient", "cpu", "loop_nchw", when=_is_small_nchw)
 def prepare_max_pool_gradient_nchw(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), NCHW."""
     from .loops_pooling import max_pool_gradient_nchw
@@ -78,7 +79,7 @@ def prepare_max_pool_gradient_nchw(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_gradient_nchw)
 
 
-@kernel("max_pool2d_gradient", "cpu", "loop_nhwc", when=_is_nhwc)
+@kernel("max_pool2d_gradient", "cpu", "loop_nhwc", when=_is_small_nhwc)
 def prepare_max_pool_gradient_nhwc(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), NHWC."""
     from .loops_pooling import max_pool_gradient_nhwc
@@ -91,7 +92,7 @@ def prepare_max_pool_gradient_nhwc(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_gradient_nhwc)
 
 
-@kernel("max_pool2d_gather", "cpu", "loop_nchw", when=_is_nchw)
+@kernel("max_pool2d_gather", "cpu", "loop_nchw", when=_is_small_nchw)
 def prepare_max_pool_gather_nchw(request: KernelRequest) -> Prepared:
     """u at the winning positions, NCHW."""
     from .loops_pooling import max_pool_gather_nchw
@@ -104,7 +105,7 @@ def prepare_max_pool_gather_nchw(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_gather_nchw)
 
 
-@kernel("max_pool2d_gather", "cpu", "loop_nhwc", when=_is_nhwc)
+@kernel("max_pool2d_gather", "cpu", "loop_nhwc", when=_is_small_nhwc)
 def prepare_max_pool_gather_nhwc(request: KernelRequest) -> Prepared:
     """u at the winning positions, NHWC."""
     from .loops_pooling import max_pool_gather_nhwc

@@ -32,6 +32,6 @@ def prepare_random(request: KernelRequest) -> Prepared:
     fill = fill_single if request.outputs[0].dtype == "float32" else fill_double
 
     def random(out: Array, step: Array) -> None:
-        fill(out.reshape(out.size), step[()], k0, k1, normal)
+        fill(out.reshape(out.size), int(step), k0, k1, normal)
 
     return Prepared(random)

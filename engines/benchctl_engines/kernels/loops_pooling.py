@@ -169,7 +169,7 @@ def max_pool_gather_nchw(
         plane = line // P
         p = line - plane * P
         for q in range(Q):
-            offset = np.int64(offsets[plane, p, q])
+            offset = int(offsets[plane, p, q])
             r = offset // S
             ih = p * stride_h - top + r
             iw = q * stride_w - left + offset - r * S

@@ -75,9 +75,7 @@ def unbox_raw_array(array: RawArray, object_pointer: Any, c: Any) -> NativeValue
         builder.icmp_signed(
             "==", read(descr, _TYPE_NUMBER, int32), ir.Constant(int32, array.type_number)
         ),
-        builder.icmp_signed(
-            "!=", read(descr, _BYTE_ORDER, byte), ir.Constant(byte, ord(">"))
-        ),
+        builder.icmp_signed("!=", read(descr, _BYTE_ORDER, byte), ir.Constant(byte, ord(">"))),
     ]
     good = tests[0]
     for test in tests[1:]:

@@ -26,6 +26,7 @@ _UFUNCS: dict[str, Callable[..., Array]] = {
     "log": np.log,
     "sqrt": np.sqrt,
     "tanh": np.tanh,
+    "sin": np.sin,
     "cos": np.cos,
 }
 

@@ -64,9 +64,7 @@ def add_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
 @subtract.pullback
 def subtract_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
     second = negative(g) if saved.needs[1] else None
-    return sum_to(g, saved.specs[0], saved.needs[0]), sum_to(
-        second, saved.specs[1], saved.needs[1]
-    )
+    return sum_to(g, saved.specs[0], saved.needs[0]), sum_to(second, saved.specs[1], saved.needs[1])
 
 
 @multiply.pullback
@@ -147,7 +145,7 @@ equal = Primitive("equal", _comparing("equal"), scalar=ScalarRule(scalar_functio
 
 
 def _maximum_rule(a: Scalar, b: Scalar) -> Scalar:
-    # Written so that a tie takes a and a NaN in b is kept: a NaN fails b > a, hence the second test.
+    # A tie takes a. A NaN in b fails b > a, hence the second test that keeps it.
     return _where(b > a, b, _where(scalar_function("equal")(b, b), a, b))
 
 
@@ -250,9 +248,7 @@ def _add_rule(x: Scalar, b: Scalar) -> Scalar:
     return x + b
 
 
-bias_add = Primitive(
-    "bias_add", _bias_infer, inplace=((0, 0),), scalar=ScalarRule(_add_rule, 2)
-)
+bias_add = Primitive("bias_add", _bias_infer, inplace=((0, 0),), scalar=ScalarRule(_add_rule, 2))
 
 
 @bias_add.pullback

@@ -20,9 +20,7 @@ def _reduced(name: str) -> Any:
     return infer
 
 
-def reduced_shape(
-    shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool
-) -> tuple[int, ...]:
+def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
     """Shape after reducing `axes`."""
     if keepdims:
         return tuple(1 if axis in axes else size for axis, size in enumerate(shape))

@@ -124,9 +124,10 @@ class ScalarRule:
 
 def _print(node: Scalar, arguments: Sequence[str], language: str, literal: str) -> str:
     if node.operator == "argument":
-        return arguments[node.value]
+        return str(arguments[node.value])
     if node.operator == "constant":
         return literal.format(node.value)
     inner = (_print(each, arguments, language, literal) for each in node.arguments)
-    template: str = getattr(OPERATORS[node.operator], language)
+    operator = OPERATORS[node.operator]
+    template = operator.python if language == "python" else operator.cuda
     return template.format(*inner)

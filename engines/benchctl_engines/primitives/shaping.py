@@ -88,8 +88,7 @@ def slice_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
     starts, steps = saved.attributes["starts"], saved.attributes["steps"]
     interior = tuple(step - 1 for step in steps)
     spread = tuple(
-        size + max(size - 1, 0) * inner
-        for size, inner in zip(g.spec.shape, interior, strict=True)
+        size + max(size - 1, 0) * inner for size, inner in zip(g.spec.shape, interior, strict=True)
     )
     high = tuple(
         whole - start - used

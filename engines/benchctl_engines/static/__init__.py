@@ -1,11 +1,11 @@
 """Define and run: operations record a graph, a session optimises and executes it.
 
-    from benchctl_engines import static as tf
+from benchctl_engines import static as tf
 
-    a = tf.constant(1)
-    print(a)                      # Tensor("constant:0", shape=(), dtype=int32)
-    with tf.Session() as session:
-        print(session.run(a))     # 1
+a = tf.constant(1)
+print(a)                      # Tensor("constant:0", shape=(), dtype=int32)
+with tf.Session() as session:
+    print(session.run(a))     # 1
 """
 
 from ..primitives.operations import (

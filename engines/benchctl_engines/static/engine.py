@@ -122,9 +122,7 @@ class StaticRunner:
             wanted = self._workload.differentiate(self._case)
             sources = [self._variables.get(name) or self._placeholders[name] for name in wanted]
             found = gradients(outputs.objective, sources, seeds)
-            fetched.update(
-                (f"grad_{name}", each) for name, each in zip(wanted, found, strict=True)
-            )
+            fetched.update((f"grad_{name}", each) for name, each in zip(wanted, found, strict=True))
             return
         sources = list(self._variables.values())
         found = gradients(outputs.objective, sources, seeds)
@@ -169,12 +167,8 @@ class StaticRunner:
 
     def facts(self) -> RunnerFacts:
         """Passes, kernels, memory, and the generated step."""
-        report = self._open_session().explain(
-            self._fetches, list(self._placeholders.values())
-        )
-        notes = tuple(
-            f"pass {each.name} is off" for each in report.passes if not each.enabled
-        )
+        report = self._open_session().explain(self._fetches, list(self._placeholders.values()))
+        notes = tuple(f"pass {each.name} is off" for each in report.passes if not each.enabled)
         counts = {
             "launches": len(report.launches),
             "graph_nodes": report.passes[0].before,

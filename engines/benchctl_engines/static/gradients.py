@@ -77,7 +77,7 @@ def _reachable_calls(nodes: Sequence[Node], targets: set[Node]) -> dict[Node, _C
     return calls
 
 
-def _seed_of(output: Value, seed: Any) -> Value:
+def _seed_of(output: Value, seed: Any) -> Any:
     if seed is None:
         if output.spec.shape:
             raise ShapeError(

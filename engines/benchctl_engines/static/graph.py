@@ -261,9 +261,7 @@ def emit_constant(graph: Graph, array: Array, origin: Site, name: str = "") -> V
     array = np.ascontiguousarray(array) if array.ndim else array
     made = spec(array.shape, str(array.dtype))
     attributes = {"shape": made.shape, "dtype": made.dtype}
-    node = graph.emit(
-        constant_source, (), attributes, origin=origin, name=name, payload=array
-    )
+    node = graph.emit(constant_source, (), attributes, origin=origin, name=name, payload=array)
     return node.outputs[0]
 
 

@@ -24,14 +24,10 @@ def prepare_node(node: Node, device: str, threads: int) -> tuple[str, Prepared]:
     return f"{node.primitive.name}:{row.name}", row.prepare(request)
 
 
-def run_once(
-    node: Node, arrays: Sequence[Array], device: str, threads: int
-) -> tuple[Array, ...]:
+def run_once(node: Node, arrays: Sequence[Array], device: str, threads: int) -> tuple[Array, ...]:
     """The node's results in fresh arrays."""
     _, prepared = prepare_node(node, device, threads)
     outs = tuple(np.empty(each.spec.shape, each.spec.dtype) for each in node.outputs)
-    workspace = (
-        (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
-    )
+    workspace = (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
     prepared.run(*outs, *arrays, *workspace)
     return outs

@@ -120,12 +120,8 @@ class _Builder:
         self.switches = switches
         self.bound: dict[str, Any] = {}
         self.names: dict[Value, str] = {}
-        self.prepared = {
-            node: prepare_node(node, device, threads) for node in step.operations
-        }
-        held = {
-            value for value in step.fetches if value.node.primitive.effect != "update"
-        }
+        self.prepared = {node: prepare_node(node, device, threads) for node in step.operations}
+        held = {value for value in step.fetches if value.node.primitive.effect != "update"}
         workspaces = {
             node: prepared.workspace_bytes for node, (_, prepared) in self.prepared.items()
         }
@@ -420,9 +416,7 @@ def _executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[...
 def _check_nan(node: Node, *outputs: Array) -> None:
     for array in outputs:
         if array.dtype.kind == "f" and np.isnan(array).any():
-            raise NanError(
-                f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})"
-            )
+            raise NanError(f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})")
 
 
 def failure_note(node: Node) -> str:

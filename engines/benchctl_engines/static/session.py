@@ -238,9 +238,7 @@ class Session:
         values, wanted, _ = _flatten(fetches)
         if feeds is None:
             nodes = pruned(self.graph.nodes, tuple(values)).nodes
-            feeds = [
-                each.outputs[0] for each in nodes if each.primitive is placeholder_source
-            ]
+            feeds = [each.outputs[0] for each in nodes if each.primitive is placeholder_source]
         start = time.perf_counter()
         program = self.program(values, wanted, tuple(feeds))
         seconds = time.perf_counter() - start
@@ -291,8 +289,7 @@ def _flatten(fetches: Any) -> tuple[list[Value], list[bool], Callable[[Any], Any
                 return lambda arrays: make(*(pack(arrays) for pack in packs))
             return lambda arrays: make([pack(arrays) for pack in packs])
         raise TypeError(
-            "fetches expected values, operations or nests of them, received "
-            f"{type(part).__name__}"
+            f"fetches expected values, operations or nests of them, received {type(part).__name__}"
         )
 
     return values, wanted, walk(fetches)

@@ -43,9 +43,7 @@ class PassSwitches:
         """From the command line's on and off; `passes=off` turns all off that are not named."""
         base = cls.none() if switches.get("passes") == "off" else cls()
         given = {
-            each.name: switches[each.name] == "on"
-            for each in fields(cls)
-            if each.name in switches
+            each.name: switches[each.name] == "on" for each in fields(cls) if each.name in switches
         }
         return replace(base, **given)
 

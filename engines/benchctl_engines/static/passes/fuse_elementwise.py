@@ -131,12 +131,11 @@ def _grow(step: StepGraph) -> list[list[Node]]:
             first, second = groups.group_of[other], groups.group_of[node]
             if first != second and groups.mergeable(first, second):
                 groups.merge(first, second)
-    found = [
+    return [
         sorted(members, key=lambda node: groups.place[node])
         for members in groups.members.values()
         if groups.shape[members[0]] is not None
     ]
-    return found
 
 
 def _neighbours(groups: _Groups, node: Node) -> list[Node]:

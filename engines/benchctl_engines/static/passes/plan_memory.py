@@ -173,7 +173,8 @@ def place_buffers(intervals: Sequence[tuple[int, int, int]]) -> list[int]:
 
 
 def _side_by_side(intervals: Sequence[_Interval]) -> list[int]:
-    offsets, end = [], 0
+    offsets: list[int] = []
+    end = 0
     for each in intervals:
         offsets.append(end)
         end += _aligned(each.nbytes)
@@ -186,7 +187,7 @@ def _live_bytes(intervals: Sequence[_Interval], steps: int) -> int:
         change[each.birth] += each.nbytes
         change[each.death + 1] -= each.nbytes
     alive = peak = 0
-    for each in change:
-        alive += each
+    for difference in change:
+        alive += difference
         peak = max(peak, alive)
     return peak
