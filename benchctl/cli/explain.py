@@ -99,7 +99,7 @@ def fact_lines(facts: Mapping[str, Any], with_source: bool = True) -> list[str]:
     counts = [f"  {name:<{width}}  {count:>15,}" for name, count in facts["counts"].items()]
     lines += section("counts", counts)
     if with_source and facts["source"]:
-        lines += section("generated code", facts["source"].rstrip().splitlines())
+        lines += section("program", facts["source"].rstrip().splitlines())
     return lines or ["  the engine says nothing of this case"]
 
 

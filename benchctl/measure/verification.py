@@ -78,7 +78,6 @@ def load_reference(folder: Path) -> Reference:
 
 
 def _mapped(path: Path) -> Array:
-    # NumPy maps neither arrays of no elements nor those of no axes into memory everywhere.
     array: Array = np.load(path, mmap_mode="r")
     return array
 

@@ -29,7 +29,7 @@ def run_markdown(summary: RunSummary, full: bool = False) -> list[str]:
             lines += ["", f"### {escape(workload_words(first.workload))}: one {first.step} step"]
             lines += ["", *table_markdown(compact_table(cases, order))]
             lines += _listed([line for case in cases for line in _failures(case)])
-    warnings = [_one_line(notice_lines(notice)) for notice in summary.warnings]
+    warnings = [_one_line(notice_lines([notice])) for notice in summary.warnings]
     return lines + _listed(warnings)
 
 
@@ -40,7 +40,7 @@ def _case_markdown(case: CaseSummary) -> list[str]:
         lines += [f"\n{escape(sentence)}" for sentence in case_findings(case)]
     checked = ", ".join(checking_words(arm.result) for arm in case.arms)
     lines += ["", f"Checked against float64: {escape(checked)}."]
-    warnings = [_one_line(notice_lines(notice)) for notice in case.warnings]
+    warnings = [_one_line(notice_lines([notice])) for notice in case.warnings]
     return lines + _listed(_failures(case) + warnings)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchctl.compare.findings import Notice
+from collections.abc import Sequence
+
+from benchctl.compare.findings import Finding, Notice
 from benchctl.compare.summary import CaseSummary, Payback, Relative, Winner, one_off_seconds
 from benchctl.report import numbers
 from benchctl.stats.verdict import Verdict
@@ -138,6 +140,13 @@ def failure_lines(result: ArmResult) -> list[str]:
     return lines
 
 
-def notice_lines(notice: Notice) -> list[str]:
-    """A warning and, below it, what to do about it."""
-    return [f"warning: {notice.text}", f"         {notice.hint}"]
+def notice_lines(notices: Sequence[Notice]) -> list[str]:
+    """Warnings, those with the same remedy together, and below them what to do about it."""
+    groups: dict[tuple[Finding, str], list[str]] = {}
+    for notice in notices:
+        groups.setdefault((notice.finding, notice.hint), []).append(notice.text)
+    lines: list[str] = []
+    for (_, hint), texts in groups.items():
+        lines += [f"warning: {text}" for text in texts]
+        lines.append(f"         {hint}")
+    return lines

@@ -40,7 +40,7 @@ def run_lines(summary: RunSummary, full: bool = False) -> list[str]:
                 lines += ["", *case_lines(case, machine if single else "")]
         else:
             lines += ["", *workload_lines(cases, [arm.id for arm in summary.run.plan.arms])]
-    lines += _paragraph([line for notice in summary.warnings for line in notice_lines(notice)])
+    lines += _paragraph(notice_lines(summary.warnings))
     return lines[1:] if lines and not lines[0] else lines
 
 
@@ -62,7 +62,7 @@ def case_lines(case: CaseSummary, machine: str = "") -> list[str]:
         lines += ["", *render_table(result_table(case), INDENT)]
         lines += _paragraph(case_findings(case))
     lines += _paragraph([line for arm in case.arms for line in failure_lines(arm.result)])
-    lines += _paragraph([line for notice in case.warnings for line in notice_lines(notice)])
+    lines += _paragraph(notice_lines(case.warnings))
     return lines
 
 
@@ -107,7 +107,7 @@ def _counted_warnings(cases: Sequence[CaseSummary]) -> list[str]:
             case for case in cases if any(notice.finding is kind for notice in case.warnings)
         ]
         first = next(notice for notice in concerned[0].warnings if notice.finding is kind)
-        text = notice_lines(first)
+        text = notice_lines([first])
         if len(concerned) > 1:
             text[0] += f" (and so in {len(concerned) - 1} more of {len(cases)} cases)"
         lines += text

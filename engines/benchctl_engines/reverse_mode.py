@@ -36,38 +36,29 @@ def pull_back(
     seeds: Iterable[tuple[Any, Any]],
     targets: Collection[Any],
     add: Callable[[Any, Any, bool], Any],
-    release: Callable[[Any], None] | None = None,
 ) -> dict[Any, Any]:
     """Gradients of the targets, by call, given (call, gradient) seeds.
 
     `add(total, contribution, owned)` sums two gradients; `owned` says that `total` is a sum made
-    by this walk, which may therefore be changed in place. `release(call)` is told of each call
-    that will not be visited again.
+    by this walk, which may therefore be changed in place.
     """
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()
     heap: list[tuple[int, Any]] = []
-
-    def contribute(call: Any, gradient: Any) -> None:
-        if call in gradients:
-            gradients[call] = add(gradients[call], gradient, call in owned)
-            owned.add(call)
-        else:
-            gradients[call] = gradient
-            heappush(heap, (-call.sequence, call))
-
-    for call, gradient in seeds:
-        contribute(call, gradient)
-    while heap:
+    arriving: Iterable[tuple[Any, Any]] = seeds
+    while True:
+        for source, contribution in arriving:
+            if source is None or contribution is None:
+                continue
+            if source in gradients:
+                gradients[source] = add(gradients[source], contribution, source in owned)
+                owned.add(source)
+            else:
+                gradients[source] = contribution
+                if source.sources:
+                    heappush(heap, (-source.sequence, source))
+        if not heap:
+            return gradients
         call = heappop(heap)[1]
-        sources = call.sources
-        if not sources:
-            continue
         gradient = gradients[call] if call in targets else gradients.pop(call)
-        contributions = call.pull(gradient)
-        for source, contribution in zip(sources, contributions, strict=True):
-            if source is not None and contribution is not None:
-                contribute(source, contribution)
-        if release is not None:
-            release(call)
-    return gradients
+        arriving = zip(call.sources, call.pull(gradient), strict=True)

@@ -230,7 +230,9 @@ def test_incomplete_runs_are_marked_and_warned_of(tmp_path):
 
 def test_equal_runs_give_equal_files(files, tmp_path):
     again = build_report([slides_run()], tmp_path)
-    pairs = zip((files.html, *files.svgs, *files.pngs), (again.html, *again.svgs, *again.pngs))
+    pairs = zip(
+        (files.html, *files.svgs, *files.pngs), (again.html, *again.svgs, *again.pngs), strict=True
+    )
     assert all(one.read_bytes() == two.read_bytes() for one, two in pairs)
 
 

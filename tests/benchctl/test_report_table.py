@@ -112,9 +112,18 @@ def test_failures_give_reason_and_hint() -> None:
 
 def test_equal_arms_have_no_winner_in_words() -> None:
     twins = (FakeArm("numpy", 1e-3), FakeArm("eager", 1e-3))
-    text = "\n".join(run_lines(summarise(make_run(arms=twins, spread=0.002, seed=3))))
-    assert "No difference is shown" in text or " same" in text
-    assert "x faster\n" not in text
+    summary = summarise(make_run(arms=twins, spread=0.02, seed=3))
+    winner = summary.cases[0].winner
+    assert winner is not None and not winner.significant
+    text = "\n".join(run_lines(summary))
+    assert f"No difference is shown between {winner.arm_id} and {winner.over_id}" in text
+    assert "faster" not in text and "slower" not in text
+
+
+def test_warnings_with_one_remedy_share_it() -> None:
+    text = "\n".join(run_lines(summarise(make_run(spread=0.4))))
+    assert text.count("varies by") == 3
+    assert text.count("close other programs, or measure more rounds") == 1
 
 
 def test_many_cases_make_one_compact_table() -> None:

@@ -13,8 +13,13 @@ DEVICES = ("cpu", "reference")
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def tolerance(case, dtype: str) -> float:
-    return case.tolerance_ulps * float(np.finfo(dtype).eps) / 2
+# The reference sums one term after the other, and in float64 the oracle rounds as much as a kernel.
+ALLOWANCE = {("cpu", "float32"): 1, ("cpu", "float64"): 2, ("reference", "float32"): 4}
+
+
+def tolerance(case, dtype: str, device: str = "cpu") -> float:
+    allowance = ALLOWANCE.get((device, dtype), 8)
+    return case.tolerance_ulps * allowance * float(np.finfo(dtype).eps) / 2
 
 
 @each_case
@@ -31,7 +36,9 @@ def test_rows_meet_the_contract(case, dtype):
             outputs = cases.run_kernel(row, request, operands)
             for actual, wanted in zip(outputs, expected, strict=True):
                 error = cases.worst_error(actual, wanted)
-                assert error <= tolerance(case, dtype), f"{device} {row.name}: error {error}"
+                assert error <= tolerance(case, dtype, device), (
+                    f"{device} {row.name}: error {error}"
+                )
             after = [each.tobytes() for each in operands]
             assert after == before, f"{device} {row.name} changed an input"
 

@@ -80,6 +80,7 @@ class Heads(Workload):
 
     def title(self, case: Case) -> str:
         form = "dense layers" if case["head"] == "fc" else "convolutions"
+        form += f" of width {case['width']}"
         maps = f"{case['channels']} maps of {case['side']}x{case['side']}"
         return f"fc6 to fc8 as {form}, {case['mode']}, batch {case['batch']} of {maps}, " + str(
             case["layout"]

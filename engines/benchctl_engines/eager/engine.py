@@ -44,17 +44,17 @@ class EagerVocabulary(InHouseVocabulary):
         self._device = device
         self._seed = seed
         self._site = 0
-        self._step = tensor(np.zeros((), np.int64), device=device)
+        self._number = 0
 
-    def begin_step(self, step: int) -> None:
-        """Restart the count of call sites."""
+    def begin_step(self, number: int) -> None:
+        """Restart the count of call sites; `number` counts the steps."""
         self._site = 0
-        self._step.array[...] = step
+        self._number = number
 
     def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
         site, self._site = self._site, self._site + 1
         return random(
-            self._step,
+            tensor(np.array(self._number, np.int64), device=self._device),
             shape=tuple(shape),
             dtype=dtype,
             seed=self._seed,
@@ -97,7 +97,9 @@ class EagerRunner:
         self._parameters: dict[str, Tensor] = {}
         self._inputs: dict[str, Tensor] = {}
         self._wanted: tuple[str, ...] = ()
-        self._results: dict[str, Tensor] = {}
+        self._gradient_names: list[str] = []
+        self._sources: list[Tensor] = []
+        self._results: dict[str, Any] = {}
         self._steps = 0
 
     def build(self) -> None:
@@ -107,6 +109,7 @@ class EagerRunner:
             self._wanted = tuple(parameters)
         elif self._kind == "gradient":
             self._wanted = self._workload.differentiate(self._case)
+        self._gradient_names = [f"grad_{name}" for name in self._wanted]
         self._parameters = {name: self._wrap(name, array) for name, array in parameters.items()}
         self.load(inputs)
 
@@ -119,6 +122,8 @@ class EagerRunner:
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Take new inputs without copying them."""
         self._inputs = {name: self._wrap(name, array) for name, array in inputs.items()}
+        known = {**self._inputs, **self._parameters}
+        self._sources = [known[name] for name in self._wanted]
 
     def step(self) -> None:
         """Run the program, and backward and the update where the case asks for them."""
@@ -132,23 +137,18 @@ class EagerRunner:
             self._results = dict(outputs.values)
             return
         outputs = self._run()
-        sources = [self._source(name) for name in self._wanted]
         seeds = None if outputs.seed is None else [outputs.seed]
-        found = gradients(outputs.objective, sources, seeds)
+        found = gradients(outputs.objective, self._sources, seeds)
         results = dict(outputs.values)
         del outputs
         if self._kind == "training":
-            self._update(sources, found)
+            self._update(self._sources, found)
         else:
-            for name, gradient in zip(self._wanted, found, strict=True):
-                results[f"grad_{name}"] = gradient
+            results.update(zip(self._gradient_names, found, strict=True))
         self._results = results
 
     def _run(self) -> Outputs:
         return self._workload.program(self._ops, self._parameters, self._inputs, self._case)
-
-    def _source(self, name: str) -> Tensor:
-        return self._parameters[name] if name in self._parameters else self._inputs[name]
 
     def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
         with no_grad():
@@ -173,7 +173,7 @@ class EagerRunner:
 
     def close(self) -> None:
         """Let go of all tensors."""
-        self._results, self._parameters, self._inputs = {}, {}, {}
+        self._results, self._parameters, self._inputs, self._sources = {}, {}, {}, []
         self.device.pool.clear()
 
 

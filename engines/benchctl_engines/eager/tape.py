@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..contract import Array
+from ..devices.cpu import Device
 from ..primitives.elementwise import add
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
-from .tensor import Entry, Leaf, Tensor, mode, tensor
+from .tensor import Tensor, accumulated, mode, tensor
 
 
 @contextmanager
-def recording(enabled: bool) -> Iterator[None]:
-    """Set whether operations are recorded, and set it back."""
+def no_grad() -> Iterator[None]:
+    """Context in which nothing is recorded: `with no_grad(): ...`."""
     before = mode.recording
-    mode.recording = enabled
+    mode.recording = False
     try:
         yield
     finally:
         mode.recording = before
 
 
-def no_grad() -> Any:
-    """Context in which nothing is recorded: `with no_grad(): ...`."""
-    return recording(False)
+def _walk(
+    seeds: Sequence[tuple[Any, Any]],
+    targets: Collection[Any],
+    add_pair: Callable[[Any, Any, bool], Any],
+    recording: bool,
+    releasing: bool,
+) -> dict[Any, Any]:
+    """The shared walk under these modes; tensors where it is recorded, arrays otherwise."""
+    before = mode.recording, mode.releasing
+    mode.recording, mode.releasing = recording, releasing
+    try:
+        return pull_back(seeds, targets, add_pair)
+    finally:
+        mode.recording, mode.releasing = before
 
 
 def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> None:
@@ -38,20 +50,14 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
             "backward expected a tensor that depends on one made with requires_grad=True, "
             "received one that does not"
         )
-    leaves = _Leaves()
-    with recording(False):
-        gradients = pull_back(
-            [(output.entry, _seed_of(output, seed))],
-            leaves,
-            _accumulate,
-            None if keep_tape else _release,
-        )
-        for call, gradient in gradients.items():
+    # Leaves end the walk and keep their gradients without being asked for.
+    seeds = [(output.entry, _seed_of(output, seed).array)]
+    found = _walk(seeds, (), _adder(output.device), False, not keep_tape)
+    with no_grad():
+        for call, array in found.items():
             leaf = call.tensor
-            if leaf.grad is None:
-                leaf.grad = gradient
-            else:
-                leaf.grad = add(leaf.grad, gradient)
+            gradient = Tensor(array, leaf.kind)
+            leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
 
 
 def gradients(
@@ -66,35 +72,36 @@ def gradients(
     `create_graph` records the backward walk itself, for derivatives of higher order. The tape is
     kept then, and released otherwise.
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    given = list(seeds) if seeds is not None else [None] * len(outputs)
+    if isinstance(outputs, Tensor):
+        outputs = (outputs,)
+    given = seeds if seeds is not None else (None,) * len(outputs)
     pairs = [
         (output.entry, _seed_of(output, seed))
         for output, seed in zip(outputs, given, strict=True)
         if output.entry is not None
     ]
-    targets = {each.entry for each in inputs if each.entry is not None}
-    with recording(create_graph):
-        found = pull_back(
-            pairs,
-            targets,
-            _add if create_graph else _accumulate,
-            None if create_graph else _release,
-        )
-    return [found.get(each.entry) if each.entry is not None else None for each in inputs]
+    targets = {each.entry for each in inputs}
+    if create_graph:
+        found = _walk(pairs, targets, _add, True, False)
+        return [found.get(each.entry) for each in inputs]
+    raw = [(entry, seed.array) for entry, seed in pairs]
+    found = _walk(raw, targets, _adder(outputs[0].device), False, True)
+    return [
+        Tensor(found[each.entry], each.kind) if each.entry in found else None for each in inputs
+    ]
 
 
-class _Leaves:
-    """The set of all leaves."""
+def _adder(device: Device) -> Callable[[Any, Any, bool], Any]:
+    """The device's sum of two gradients, into the first where the walk owns it."""
+    made = device.constants.get("adder")
+    if made is None:
 
-    def __contains__(self, call: object) -> bool:
-        return isinstance(call, Leaf)
+        def made(total: Any, contribution: Any, owned: bool) -> Any:
+            return accumulated(total, contribution, owned, device)
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+        device.constants["adder"] = made
+    found: Callable[[Any, Any, bool], Any] = made
+    return found
 
 
 def _seed_of(output: Tensor, seed: Any) -> Any:
@@ -118,16 +125,3 @@ def _seed_of(output: Tensor, seed: Any) -> Any:
 
 def _add(total: Tensor, contribution: Tensor, owned: bool) -> Any:
     return add(total, contribution)
-
-
-def _accumulate(total: Tensor, contribution: Tensor, owned: bool) -> Any:
-    if not owned:
-        return add(total, contribution)
-    # The sum belongs to this walk alone, so its buffer may be written again.
-    np.add(total.array, contribution.array, out=total.array)
-    return total
-
-
-def _release(call: Any) -> None:
-    if isinstance(call, Entry):
-        call.release()

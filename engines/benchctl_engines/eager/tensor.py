@@ -6,7 +6,7 @@ how much workspace) is decided at the first call with such operands and kept in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..primitives import elementwise
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive, Saved
 from ..primitives.specs import ShapeError, TensorSpec, spec
+from .pullbacks import Pullback, compiled_pullback
 
 _EMPTY: dict[str, Any] = {}
 _next_sequence = count(1).__next__
@@ -26,12 +27,13 @@ _empty = np.empty
 
 
 class _GradientMode:
-    """Whether operations are recorded on the tape; changed by no_grad and by backward."""
+    """Whether operations are recorded, and whether the backward walk releases what it has used."""
 
-    __slots__ = ("recording",)
+    __slots__ = ("recording", "releasing")
 
     def __init__(self) -> None:
         self.recording = True
+        self.releasing = True
 
 
 mode = _GradientMode()
@@ -52,65 +54,74 @@ class Leaf:
 class Entry(Saved):
     """One recorded call. It holds what the primitive declares to save, and nothing else.
 
-    Outputs are kept as arrays: keeping the tensor would tie entry and tensor into a cycle.
+    Saved values are kept as arrays. Tensors of saved inputs are kept beside them only through
+    their tape, so that a derivative of higher order can flow on.
     """
 
-    __slots__ = ("_arrays", "plan")
+    __slots__ = ("arrays", "outs", "plan")
 
     def __init__(
         self,
         plan: Plan,
-        operands: Sequence[Tensor],
+        arrays: Sequence[Any],
         sources: tuple[Any, ...],
-        arrays: Sequence[Array],
+        outs: Sequence[Any],
     ) -> None:
         self.sequence = _next_sequence()
         self.plan = plan
         self.sources = sources
-        if plan.saves_all_inputs:
-            self.inputs = operands
-        else:
-            self.inputs = [
-                operand if saved else None
-                for operand, saved in zip(operands, plan.saved_inputs, strict=True)
-            ]
-        self._arrays: Sequence[Any] | None
-        if plan.saves_outputs:
-            self._arrays = [
-                array if saved else None
-                for array, saved in zip(arrays, plan.saved_outputs, strict=True)
-            ]
-        else:
-            self._arrays = ()
+        self.arrays: Sequence[Any] | None = arrays
+        self.outs = outs
 
     def pull(self, gradient: Any) -> Sequence[Any]:
-        """The pullback's gradients; raises where the tape was already released."""
+        """The pullback's gradients; raises where the tape was already released.
+
+        Arrays in and out, unless the backward pass is itself recorded: then tensors.
+        """
         plan = self.plan
-        arrays = self._arrays
-        if arrays is None:
+        if self.arrays is None:
             raise RuntimeError(
                 "backward expected a tape that was not used yet, received one that an earlier "
                 "backward released; pass keep_tape=True to that call to run it twice"
             )
+        if mode.recording or plan.device.hooks:
+            return self._pull_tensors(gradient)
+        arrays, outs = self.arrays, self.outs
+        if mode.releasing:
+            # The pool can use the memory as soon as the pullback lets go of it.
+            self.arrays, self.outs = None, ()
+        if None not in self.sources and plan.full_pullback is not None:
+            return plan.full_pullback(gradient, arrays, outs)
+        return plan.pullback(self.sources)(gradient, arrays, outs)
+
+    def _pull_tensors(self, gradient: Any) -> Sequence[Any]:
+        plan = self.plan
         self.primitive = plan.primitive
         self.attributes = plan.attributes
         self.specs = plan.input_specs
-        if arrays:
-            # Output 0 continues the tape, so that a second derivative can flow through it.
-            self.outputs = [
-                None
-                if array is None
-                else Tensor(array, plan.kinds[i], self if i == 0 and mode.recording else None)
-                for i, array in enumerate(arrays)
-            ]
-        contributions: Sequence[Any] = plan.rule(gradient, self)
-        return contributions
-
-    def release(self) -> None:
-        """Let go of what was saved; the pool can use the memory at once."""
-        self.inputs = ()
-        self.outputs = ()
-        self._arrays = None
+        kinds = [plan.device.kind(each) for each in plan.input_specs]
+        entries = self.sources if mode.recording else (None,) * len(kinds)
+        self.inputs = [
+            None if array is None else Tensor(array, kind, entry)
+            for array, kind, entry in zip(self.arrays or (), kinds, entries, strict=True)
+        ]
+        # Output 0 continues the tape, so that a second derivative can flow through it.
+        self.outputs = [
+            None
+            if array is None
+            else Tensor(array, plan.kinds[i], self if i == 0 and mode.recording else None)
+            for i, array in enumerate(self.outs)
+        ]
+        raw = not mode.recording
+        if raw:
+            gradient = Tensor(gradient, plan.kind)
+        found: Sequence[Any] = plan.rule(gradient, self)
+        self.inputs = self.outputs = ()
+        if mode.releasing:
+            self.arrays, self.outs = None, ()
+        if raw:
+            return [None if each is None else each.array for each in found]
+        return found
 
 
 class Plan:
@@ -120,12 +131,15 @@ class Plan:
         "attributes",
         "device",
         "differentiable",
+        "full_pullback",
         "input_specs",
         "kind",
         "kinds",
         "make",
         "pooled",
         "primitive",
+        "pullbacks",
+        "records_operands",
         "rule",
         "run",
         "saved_inputs",
@@ -166,10 +180,24 @@ class Plan:
         self.make = prepared.make if self.simple and not large else None
         self.differentiable = pure and primitive.rule is not None and self.specs[0].floating
         self.rule: Any = primitive.rule
+        self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
+        self.full_pullback: Pullback | None = None
         self.saved_inputs = tuple(i in primitive.saves_inputs for i in range(len(specs)))
         self.saved_outputs = tuple(i in primitive.saves_outputs for i in range(len(self.specs)))
         self.saves_all_inputs = all(self.saved_inputs)
         self.saves_outputs = any(self.saved_outputs)
+        self.records_operands = self.saves_all_inputs and not self.saves_outputs
+
+    def pullback(self, sources: Sequence[Any]) -> Pullback:
+        """The generated pullback for the inputs that have a source."""
+        needs = tuple([source is not None for source in sources])
+        found = self.pullbacks.get(needs)
+        if found is None:
+            found = compiled_pullback(self, needs, _plan_of(self.device))
+            self.pullbacks[needs] = found
+            if all(needs):
+                self.full_pullback = found
+        return found
 
 
 class Tensor(TensorOperators):
@@ -287,7 +315,11 @@ def _run_small_binary(plan: Plan, a: Tensor, b: Tensor) -> Tensor:
     first, second = a.entry, b.entry
     recorded = first is not None or second is not None
     if recorded and mode.recording and plan.differentiable:
-        return Tensor(out, plan.kind, Entry(plan, (a, b), (first, second), (out,)))
+        if plan.records_operands:
+            entry = Entry(plan, (a.array, b.array), (first, second), ())
+        else:
+            entry = _recorded(plan, (a.array, b.array), (first, second), (out,))
+        return Tensor(out, plan.kind, entry)
     return Tensor(out, plan.kind)
 
 
@@ -298,17 +330,36 @@ def _run(plan: Plan, operands: Sequence[Tensor]) -> Any:
     single = plan.specs[0]
     out = plan.device.pool.take(single) if plan.pooled else _empty(single.shape, single.dtype)
     plan.run(out, *arrays)
-    return Tensor(out, plan.kind, _entry(plan, operands, (out,)))
+    return Tensor(out, plan.kind, _entry(plan, operands, arrays, (out,)))
 
 
-def _entry(plan: Plan, operands: Sequence[Tensor], outs: Sequence[Array]) -> Entry | None:
+def _entry(
+    plan: Plan, operands: Sequence[Tensor], arrays: Sequence[Array], outs: Sequence[Array]
+) -> Entry | None:
     """The tape's record of a call, None where no gradient can be asked for."""
     if mode.recording and plan.differentiable:
         sources = tuple([operand.entry for operand in operands])
         for source in sources:
             if source is not None:
-                return Entry(plan, operands, sources, outs)
+                return _recorded(plan, arrays, sources, outs)
     return None
+
+
+def _recorded(
+    plan: Plan, arrays: Sequence[Any], sources: tuple[Any, ...], outs: Sequence[Any]
+) -> Entry:
+    """An entry with the declared values only."""
+    if not plan.saves_all_inputs:
+        arrays = [
+            array if saved else None for array, saved in zip(arrays, plan.saved_inputs, strict=True)
+        ]
+    if plan.saves_outputs:
+        outs = [
+            array if saved else None for array, saved in zip(outs, plan.saved_outputs, strict=True)
+        ]
+    else:
+        outs = ()
+    return Entry(plan, arrays, sources, outs)
 
 
 def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) -> Any:
@@ -319,7 +370,7 @@ def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) ->
         return operands[0]
     outs = [plan.device.empty(each) for each in plan.specs]
     plan.run(*outs, *arrays, *workspace)
-    first = Tensor(outs[0], plan.kind, _entry(plan, operands, outs))
+    first = Tensor(outs[0], plan.kind, _entry(plan, operands, arrays, outs))
     if len(outs) == 1:
         return first
     rest = zip(outs[1:], plan.kinds[1:], strict=True)
@@ -363,12 +414,32 @@ def _prepare(
         operand if isinstance(operand, Tensor) else lift(operand, tensors, device)
         for operand in operands
     )
-    key = (primitive, *(operand.kind for operand in lifted), *attributes.items())
-    plan = device.plans.get(key)
-    if plan is None:
-        specs = tuple(operand.spec for operand in lifted)
-        plan = device.plans[key] = Plan(primitive, specs, dict(attributes), device)
-    return lifted, plan
+    specs = tuple(operand.spec for operand in lifted)
+    return lifted, _plan_of(device)(primitive, specs, attributes)
+
+
+def _plan_of(device: Device) -> Callable[..., Plan]:
+    """The plans of a device, made where missing."""
+
+    def plan_of(
+        primitive: Primitive, specs: tuple[TensorSpec, ...], attributes: Mapping[str, Any]
+    ) -> Plan:
+        key = (primitive, *(device.kind(each) for each in specs), *attributes.items())
+        plan: Plan | None = device.plans.get(key)
+        if plan is None:
+            plan = device.plans[key] = Plan(primitive, specs, dict(attributes), device)
+        return plan
+
+    return plan_of
+
+
+def accumulated(total: Array, contribution: Array, owned: bool, device: Device) -> Array:
+    """total + contribution, into `total` where that is a sum of our own."""
+    made = _spec_of(total)
+    plan = _plan_of(device)(elementwise.add, (made, made), _EMPTY)
+    out = total if owned else device.empty(made)
+    plan.run(out, total, contribution)
+    return out
 
 
 def lifted_dtype(value: Any, specs: Sequence[TensorSpec]) -> str:
@@ -406,7 +477,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
 
 
 def _spec_of(array: Array) -> TensorSpec:
-    return spec(array.shape, str(array.dtype))
+    return spec(array.shape, array.dtype.name)
 
 
 def tensor(

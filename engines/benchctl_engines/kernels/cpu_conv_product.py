@@ -35,6 +35,10 @@ def _is_one_by_one(geometry: ConvolutionGeometry) -> bool:
     return geometry.unpadded and geometry.unit_stride and geometry.taps == 1
 
 
+def _is_one_by_one_nchw(geometry: ConvolutionGeometry) -> bool:
+    return geometry.layout == "NCHW" and _is_one_by_one(geometry)
+
+
 def _is_matrix_product(geometry: ConvolutionGeometry) -> bool:
     """Whether x and y are both matrices of rows, one a batch item or position."""
     return _is_full_window(geometry) or (geometry.layout == "NHWC" and _is_one_by_one(geometry))
@@ -132,7 +136,7 @@ def prepare_product_filter_gradient(request: KernelRequest) -> Prepared:
     return Prepared(product_filter_gradient)
 
 
-@kernel("conv2d", "cpu", "gemm_per_image", when=_when(forward_geometry, _is_one_by_one))
+@kernel("conv2d", "cpu", "gemm_per_image", when=_when(forward_geometry, _is_one_by_one_nchw))
 def prepare_per_image(request: KernelRequest) -> Prepared:
     """y[n] = w[K, C] @ x[n][C, H*W], NCHW."""
     geometry = forward_geometry(request)
@@ -144,7 +148,9 @@ def prepare_per_image(request: KernelRequest) -> Prepared:
     return Prepared(conv2d_per_image)
 
 
-@kernel("conv2d_epilogue", "cpu", "gemm_per_image", when=_when(forward_geometry, _is_one_by_one))
+@kernel(
+    "conv2d_epilogue", "cpu", "gemm_per_image", when=_when(forward_geometry, _is_one_by_one_nchw)
+)
 def prepare_per_image_epilogue(request: KernelRequest) -> Prepared:
     """y[n] = w[K, C] @ x[n][C, H*W] + b, then ReLU where asked, NCHW."""
     from .loops_gemm import bias_floor_channels
@@ -172,7 +178,7 @@ def prepare_per_image_epilogue(request: KernelRequest) -> Prepared:
     "conv2d_input_gradient",
     "cpu",
     "gemm_per_image",
-    when=_when(input_gradient_geometry, _is_one_by_one),
+    when=_when(input_gradient_geometry, _is_one_by_one_nchw),
 )
 def prepare_per_image_input_gradient(request: KernelRequest) -> Prepared:
     """dx[n] = w.T[C, K] @ g[n][K, H*W], NCHW."""
@@ -189,7 +195,7 @@ def prepare_per_image_input_gradient(request: KernelRequest) -> Prepared:
     "conv2d_filter_gradient",
     "cpu",
     "gemm_per_image",
-    when=_when(filter_gradient_geometry, _is_one_by_one),
+    when=_when(filter_gradient_geometry, _is_one_by_one_nchw),
 )
 def prepare_per_image_filter_gradient(request: KernelRequest) -> Prepared:
     """dw[K, C] = sum over n of g[n][K, H*W] @ x[n].T, NCHW."""

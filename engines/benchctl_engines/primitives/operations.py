@@ -77,8 +77,14 @@ __all__ = [
 ]
 
 
+_ALL_AXES = tuple(tuple(range(rank)) for rank in range(33))
+"""All axes of a tensor, by rank (NumPy allows 32)."""
+
+
 def sum(x: Any, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """Sum over `axes`, all of them for None."""
+    if axes is None and not keepdims:
+        return sum_primitive(x, axes=_ALL_AXES[x.spec.rank], keepdims=False)
     return sum_primitive(x, axes=normalise_axes("sum", axes, x.spec.rank), keepdims=keepdims)
 
 

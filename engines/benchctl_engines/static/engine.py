@@ -120,7 +120,8 @@ class StaticRunner:
         seeds = None if outputs.seed is None else [outputs.seed]
         if self._kind == "gradient":
             wanted = self._workload.differentiate(self._case)
-            sources = [self._variables.get(name) or self._placeholders[name] for name in wanted]
+            known = {**self._placeholders, **self._variables}
+            sources = [known[name] for name in wanted]
             found = gradients(outputs.objective, sources, seeds)
             fetched.update((f"grad_{name}", each) for name, each in zip(wanted, found, strict=True))
             return

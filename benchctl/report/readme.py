@@ -1,0 +1,208 @@
+"""The parts of README.md that come from the committed reference run: a screen, tables, charts.
+
+A part stands between two comments and is rewritten as a whole:
+
+    <!-- screen: xyz size=3x4 -->          one case as the terminal shows it
+    <!-- table: vgg16 mode=inference -->   the cases that fit, as a Markdown table
+    <!-- chart: sizes -->                  a picture of the report, written to docs/pictures
+    <!-- end -->
+
+`python -m benchctl.report.readme` in a checkout rewrites README.md and the demonstration page from
+results/reference/slides.jsonl.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchctl.compare.summary import CaseSummary, RunSummary, summarise
+from benchctl.report.build import draw_charts, write_pictures
+from benchctl.report.charts.chart import Chart
+from benchctl.report.demonstration import PICTURES_NAME, DemonstrationError, write_demonstration
+from benchctl.report.markdown import escape, table_markdown
+from benchctl.report.published import load_published
+from benchctl.report.results import compact_table, result_table
+from benchctl.report.text import case_findings, case_lines, machine_words
+from benchctl.report.views import make_views
+from benchctl.store.errors import StoreError
+from benchctl.store.reader import load_run
+from benchctl.store.record import Run
+
+README = Path("README.md")
+REFERENCE = Path("results/reference/slides.jsonl")
+DEMONSTRATION = Path("docs/why-was-tensorflow-ten-times-slower.md")
+PICTURES = DEMONSTRATION.parent / PICTURES_NAME
+
+END = "<!-- end -->"
+_MARKER = re.compile(r"<!-- (screen|table|chart): (.+?) -->")
+
+
+class ReadmeError(Exception):
+    """A part that cannot be filled; the message names its marker and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the parts are made of: one run, its summary and its charts by name."""
+
+    run: Run
+    summary: RunSummary
+    charts: Mapping[str, Chart]
+    reference: Path = REFERENCE
+
+
+def make_source(run: Run, reference: Path = REFERENCE) -> Source:
+    """Everything that parts may show of a run; `reference` is its path as the text names it."""
+    views = make_views([run])
+    drawn = draw_charts(views[0], load_published()) if views else ()
+    charts = {chart.name: chart for chart in drawn if isinstance(chart, Chart)}
+    return Source(run, summarise(run), charts, reference)
+
+
+def fill(text: str, source: Source) -> str:
+    """`text` with everything between markers made anew; raises `ReadmeError`."""
+    filled: list[str] = []
+    lines = iter(text.splitlines())
+    for line in lines:
+        filled.append(line)
+        marker = _MARKER.fullmatch(line)
+        if marker:
+            _skip_part(lines, line)
+            kind, words = marker.groups()
+            filled += ["", *_PARTS[kind](words, source), "", END]
+    return "\n".join(filled) + "\n"
+
+
+def parts(text: str) -> list[tuple[str, str]]:
+    """Every marker with what stands below it, stripped; raises `ReadmeError`."""
+    found = []
+    lines = iter(text.splitlines())
+    for line in lines:
+        if _MARKER.fullmatch(line):
+            found.append((line, "\n".join(_skip_part(lines, line)).strip()))
+    return found
+
+
+def _skip_part(lines: Iterator[str], marker: str) -> list[str]:
+    """The lines up to the end of a part, which is taken too."""
+    old: list[str] = []
+    for line in lines:
+        if line == END:
+            return old
+        if _MARKER.fullmatch(line):
+            break
+        old.append(line)
+    raise ReadmeError(f"{marker} expected {END!r} below it, received none before the next marker")
+
+
+# The kinds of parts --------------------------------------------------------------------------
+
+
+def _screen(words: str, source: Source) -> list[str]:
+    cases = matching_cases(words, source.summary)
+    if len(cases) != 1:
+        ids = ", ".join(case.case.id for case in cases)
+        raise ReadmeError(f"screen: {words} expected one case, received {len(cases)}: {ids}")
+    return ["```text", *case_lines(cases[0], machine_words(source.run)), "```"]
+
+
+def _table(words: str, source: Source) -> list[str]:
+    cases = matching_cases(words, source.summary)
+    if len(cases) == 1:
+        lines = table_markdown(result_table(cases[0]))
+        findings = [escape(sentence) for sentence in case_findings(cases[0])]
+        lines += ["", "\n".join(findings)] if findings else []
+    else:
+        order = [arm.id for arm in source.run.plan.arms]
+        lines = table_markdown(compact_table(cases, order))
+    return [*lines, "", _provenance(source)]
+
+
+def _provenance(source: Source) -> str:
+    name = source.reference.name
+    return (
+        f"Measured on {escape(machine_words(source.run))}, {source.run.started_utc[:10]}: "
+        f"[{name}]({source.reference.as_posix()})."
+    )
+
+
+def _chart(words: str, source: Source) -> list[str]:
+    chart = source.charts.get(words)
+    if chart is None:
+        drawn = ", ".join(source.charts) or "none"
+        raise ReadmeError(
+            f"chart: {words} expected a chart that the run has data for ({drawn}); "
+            "benchctl run slides measures them all"
+        )
+    return [f"![{escape(chart.headline)}]({(PICTURES / chart.name).as_posix()}.png)"]
+
+
+_PARTS: Mapping[str, Callable[[str, Source], list[str]]] = {
+    "screen": _screen,
+    "table": _table,
+    "chart": _chart,
+}
+
+
+def matching_cases(words: str, summary: RunSummary) -> list[CaseSummary]:
+    """The cases of `workload axis=value ...`; raises `ReadmeError` where there is none."""
+    workload, *pairs = words.split()
+    wanted = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if len(wanted) != len(pairs):
+        raise ReadmeError(f"{words} expected a workload and axis=value, received {pairs}")
+    cases = [
+        case
+        for case in summary.cases
+        if case.case.workload == workload
+        and all(str(case.case.parameters.get(name)) == value for name, value in wanted.items())
+    ]
+    if not cases:
+        known = ", ".join(dict.fromkeys(case.case.workload for case in summary.cases))
+        raise ReadmeError(f"{words} fits no case of run {summary.run.run_id} (of {known})")
+    return cases
+
+
+# The files -----------------------------------------------------------------------------------
+
+
+def update_documents(root: Path) -> tuple[Path, ...]:
+    """Rewrite README.md, the demonstration page and their pictures from the reference run.
+
+    Returns the files written. Raises `ReadmeError`, `DemonstrationError` and `StoreError` before
+    README.md is touched.
+    """
+    run = load_run(root / REFERENCE)
+    source = make_source(run)
+    readme = root / README
+    text = fill(readme.read_text(encoding="utf-8"), source)
+    written = dict.fromkeys(write_demonstration(run, root / DEMONSTRATION))
+    for name in charts_named(text):
+        written |= dict.fromkeys(write_pictures(source.charts[name], root / PICTURES, name))
+    readme.write_text(text, encoding="utf-8")
+    return (readme, *written)
+
+
+def charts_named(text: str) -> list[str]:
+    """The charts that markers in `text` ask for."""
+    markers = (_MARKER.fullmatch(line) for line in text.splitlines())
+    return [match[2] for match in markers if match and match[1] == "chart"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Update the documents of the checkout in the working folder, or in the one folder given."""
+    root = Path(arguments[0]) if arguments else Path.cwd()
+    try:
+        written = update_documents(root)
+    except (ReadmeError, DemonstrationError, StoreError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.writelines(f"{path}\n" for path in written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
