@@ -97,9 +97,11 @@ class Program(Protocol):
         """The hand-written NumPy step, or None where the author wrote none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outputs:
     """What a program computes, as handles of the engine that ran it.
+
+    Not frozen: an eager step makes one each time, and freezing costs more than an operation.
 
     `values` are returned by every step under their names. `objective` is what a gradient or
     training step differentiates; where it is no scalar, `seed` is its cotangent (same shape).

@@ -11,7 +11,7 @@ are bit-identical.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, Protocol
 
 
@@ -44,21 +44,38 @@ def pull_back(
     """
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()
+    # Calls to visit: the one met last in `latest`, others in the heap. A chain needs no heap.
+    latest: Any = None
     heap: list[tuple[int, Any]] = []
-    arriving: Iterable[tuple[Any, Any]] = seeds
+    for call, gradient in seeds:
+        if call in gradients:
+            gradients[call] = add(gradients[call], gradient, call in owned)
+            owned.add(call)
+        else:
+            gradients[call] = gradient
+            if call.sources:
+                heappush(heap, (-call.sequence, call))
     while True:
-        for source, contribution in arriving:
+        if latest is None:
+            if not heap:
+                return gradients
+            call = heappop(heap)[1]
+        else:
+            call, latest = latest, None
+            if heap and -heap[0][0] > call.sequence:
+                call = heapreplace(heap, (-call.sequence, call))[1]
+        gradient = gradients[call] if call in targets else gradients.pop(call)
+        for source, contribution in zip(call.sources, call.pull(gradient)):  # noqa: B905
+            # zip(strict=True) would cost as much as a small operation.
             if source is None or contribution is None:
                 continue
             if source in gradients:
                 gradients[source] = add(gradients[source], contribution, source in owned)
                 owned.add(source)
-            else:
-                gradients[source] = contribution
-                if source.sources:
+                continue
+            gradients[source] = contribution
+            if source.sources:
+                if latest is None:
+                    latest = source
+                else:
                     heappush(heap, (-source.sequence, source))
-        if not heap:
-            return gradients
-        call = heappop(heap)[1]
-        gradient = gradients[call] if call in targets else gradients.pop(call)
-        arriving = zip(call.sources, call.pull(gradient), strict=True)

@@ -82,13 +82,20 @@ class BufferPool:
 
 
 class Kind:
-    """A spec on a device: what an eager tensor carries, so that one look finds its plans."""
+    """A spec on a device: what an eager tensor carries, so that one look finds its plans.
 
-    __slots__ = ("device", "spec")
+    `quick` holds the plans of small operations by what follows this operand; `one` is the scalar
+    that starts a backward walk, made when first asked for.
+    """
+
+    __slots__ = ("device", "hooks", "one", "quick", "spec")
 
     def __init__(self, spec: TensorSpec, device: Device) -> None:
         self.spec = spec
         self.device = device
+        self.hooks = device.hooks
+        self.quick: dict[Any, Any] = {}
+        self.one: Any = None
 
 
 class Device:
@@ -99,6 +106,7 @@ class Device:
 
     __slots__ = (
         "_kinds",
+        "adder",
         "constants",
         "hooks",
         "kernel_names",
@@ -116,6 +124,7 @@ class Device:
         self.pool = BufferPool()
         self._kinds: dict[TensorSpec, Kind] = {}
         self.plans: dict[Any, Any] = {}
+        self.adder: Any = None
         self.constants: dict[Any, Any] = {}
         self.hooks: list[Any] = []
         self.kernel_names: dict[str, None] = {}

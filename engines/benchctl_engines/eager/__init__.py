@@ -9,7 +9,6 @@ print(x.grad)
 """
 
 from ..primitives.operations import (
-    add,
     assign,
     assign_sub,
     bias_add,
@@ -17,7 +16,6 @@ from ..primitives.operations import (
     cast,
     conv2d,
     cos,
-    divide,
     equal,
     exp,
     greater,
@@ -27,7 +25,6 @@ from ..primitives.operations import (
     max_pool2d,
     maximum,
     mean,
-    multiply,
     negative,
     pad,
     relu,
@@ -36,14 +33,12 @@ from ..primitives.operations import (
     slice,
     softmax_cross_entropy,
     sqrt,
-    subtract,
-    sum,
     tanh,
     transpose,
     where,
 )
 from .tape import gradients, no_grad
-from .tensor import Tensor, tensor
+from .tensor import Tensor, add, divide, multiply, subtract, sum, tensor
 
 __all__ = [
     "Tensor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,15 @@ from ..primitives.operations import assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from .tape import gradients, no_grad
-from .tensor import Tensor, tensor
+from .tensor import Tensor, add, divide, multiply, subtract, tensor
+from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
 }
+
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 class EagerVocabulary(InHouseVocabulary):
@@ -39,6 +43,12 @@ class EagerVocabulary(InHouseVocabulary):
     Call sites are counted from the start of each step, so that the n-th random call of a step
     draws the same numbers as node n of a static graph.
     """
+
+    add = staticmethod(add)
+    subtract = staticmethod(subtract)
+    multiply = staticmethod(multiply)
+    divide = staticmethod(divide)
+    sum = staticmethod(tensor_sum)
 
     def __init__(self, device: Device, seed: int = 0) -> None:
         self._device = device
@@ -99,7 +109,8 @@ class EagerRunner:
         self._wanted: tuple[str, ...] = ()
         self._gradient_names: list[str] = []
         self._sources: list[Tensor] = []
-        self._results: dict[str, Any] = {}
+        self._results: Mapping[str, Any] = _NOTHING
+        self._gradients: Sequence[Any] = ()
         self._steps = 0
 
     def build(self) -> None:
@@ -128,24 +139,23 @@ class EagerRunner:
     def step(self) -> None:
         """Run the program, and backward and the update where the case asks for them."""
         # Last step's results go first, so that the pool can hand out their memory again.
-        self._results = {}
+        self._results, self._gradients = _NOTHING, ()
         self._ops.begin_step(self._steps)
         self._steps += 1
         if self._kind == "forward":
             with no_grad():
                 outputs = self._run()
-            self._results = dict(outputs.values)
+            self._results = outputs.values
             return
         outputs = self._run()
         seeds = None if outputs.seed is None else [outputs.seed]
         found = gradients(outputs.objective, self._sources, seeds)
-        results = dict(outputs.values)
+        self._results = outputs.values
         del outputs
         if self._kind == "training":
             self._update(self._sources, found)
         else:
-            results.update(zip(self._gradient_names, found, strict=True))
-        self._results = results
+            self._gradients = found
 
     def _run(self) -> Outputs:
         return self._workload.program(self._ops, self._parameters, self._inputs, self._case)
@@ -159,6 +169,8 @@ class EagerRunner:
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
         results = {name: each.array for name, each in self._results.items()}
+        names = zip(self._gradient_names, self._gradients, strict=False)
+        results.update((name, each.array) for name, each in names)
         if self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.array
@@ -173,7 +185,8 @@ class EagerRunner:
 
     def close(self) -> None:
         """Let go of all tensors."""
-        self._results, self._parameters, self._inputs, self._sources = {}, {}, {}, []
+        self._results, self._gradients = _NOTHING, ()
+        self._parameters, self._inputs, self._sources = {}, {}, []
         self.device.pool.clear()
 
 

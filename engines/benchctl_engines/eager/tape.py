@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
 from ..devices.cpu import Device
 from ..primitives.elementwise import add
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
-from .tensor import Tensor, accumulated, mode, tensor
+from .tensor import Leaf, Tensor, accumulated, mode, tensor
 
 
 @contextmanager
@@ -33,14 +32,16 @@ def _walk(
     add_pair: Callable[[Any, Any, bool], Any],
     recording: bool,
     releasing: bool,
+    device: Device,
 ) -> dict[Any, Any]:
     """The shared walk under these modes; tensors where it is recorded, arrays otherwise."""
-    before = mode.recording, mode.releasing
+    before = mode.recording
     mode.recording, mode.releasing = recording, releasing
+    mode.plain = not recording and not device.hooks
     try:
         return pull_back(seeds, targets, add_pair)
     finally:
-        mode.recording, mode.releasing = before
+        mode.recording = before
 
 
 def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> None:
@@ -52,7 +53,7 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
         )
     # Leaves end the walk and keep their gradients without being asked for.
     seeds = [(output.entry, _seed_of(output, seed).array)]
-    found = _walk(seeds, (), _adder(output.device), False, not keep_tape)
+    found = _walk(seeds, (), _adder(output.device), False, not keep_tape, output.device)
     with no_grad():
         for call, array in found.items():
             leaf = call.tensor
@@ -72,6 +73,8 @@ def gradients(
     `create_graph` records the backward walk itself, for derivatives of higher order. The tape is
     kept then, and released otherwise.
     """
+    if seeds is None and not create_graph and outputs.__class__ is Tensor:
+        return _gradients_of_one(outputs, inputs)
     if isinstance(outputs, Tensor):
         outputs = (outputs,)
     given = seeds if seeds is not None else (None,) * len(outputs)
@@ -82,41 +85,60 @@ def gradients(
     ]
     targets = {each.entry for each in inputs}
     if create_graph:
-        found = _walk(pairs, targets, _add, True, False)
+        found = _walk(pairs, targets, _add, True, False, outputs[0].device)
         return [found.get(each.entry) for each in inputs]
     raw = [(entry, seed.array) for entry, seed in pairs]
-    found = _walk(raw, targets, _adder(outputs[0].device), False, True)
-    return [
-        Tensor(found[each.entry], each.kind) if each.entry in found else None for each in inputs
-    ]
+    device = outputs[0].device
+    found = _walk(raw, targets, _adder(device), False, True, device)
+    return [_wrapped(found, each) for each in inputs]
+
+
+def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """The common case, a loss and its leaves, with nothing looked at twice."""
+    targets: Collection[Any] = ()
+    for each in inputs:
+        if each.entry.__class__ is not Leaf:
+            # Leaves end the walk and keep their gradients without being asked for.
+            targets = {other.entry for other in inputs}
+            break
+    if output.entry is None:
+        return [None] * len(inputs)
+    device = output.kind.device
+    seeds = ((output.entry, _seed_of(output, None).array),)
+    found = _walk(seeds, targets, device.adder or _adder(device), False, True, device)
+    try:
+        return [Tensor(found[each.entry], each.kind) for each in inputs]
+    except KeyError:
+        return [_wrapped(found, each) for each in inputs]
+
+
+def _wrapped(found: dict[Any, Any], leaf: Tensor) -> Tensor | None:
+    return Tensor(found[leaf.entry], leaf.kind) if leaf.entry in found else None
 
 
 def _adder(device: Device) -> Callable[[Any, Any, bool], Any]:
     """The device's sum of two gradients, into the first where the walk owns it."""
-    made = device.constants.get("adder")
-    if made is None:
+    found: Callable[[Any, Any, bool], Any] | None = device.adder
+    if found is None:
 
-        def made(total: Any, contribution: Any, owned: bool) -> Any:
+        def add_arrays(total: Any, contribution: Any, owned: bool) -> Any:
             return accumulated(total, contribution, owned, device)
 
-        device.constants["adder"] = made
-    found: Callable[[Any, Any, bool], Any] = made
+        found = device.adder = add_arrays
     return found
 
 
 def _seed_of(output: Tensor, seed: Any) -> Any:
     if seed is None:
-        if output.spec.shape:
+        if output.kind.spec.shape:
             raise ShapeError(
                 f"backward expected a scalar or a seed of its shape, received {output.spec} "
                 "without a seed"
             )
-        key = ("one", output.spec)
-        one = output.device.constants.get(key)
-        if one is None:
-            array: Array = np.ones((), output.spec.dtype)
-            one = output.device.constants[key] = Tensor(array, output.kind)
-        return one
+        kind = output.kind
+        if kind.one is None:
+            kind.one = Tensor(np.ones((), kind.spec.dtype), kind)
+        return kind.one
     made = seed if isinstance(seed, Tensor) else tensor(seed, device=output.device)
     if made.spec is not output.spec:
         raise ShapeError(f"backward expected a seed like {output.spec}, received {made.spec}")

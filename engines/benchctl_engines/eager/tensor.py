@@ -15,9 +15,10 @@ import numpy as np
 from ..contract import Array
 from ..devices.cpu import POOLED_BYTES, Device, Kind, aligned_bytes
 from ..kernels.table import KernelRequest, select
-from ..primitives import elementwise
+from ..primitives import elementwise, operations
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive, Saved
+from ..primitives.reductions import sum_primitive
 from ..primitives.specs import ShapeError, TensorSpec, spec
 from .pullbacks import Pullback, compiled_pullback
 
@@ -27,13 +28,16 @@ _empty = np.empty
 
 
 class _GradientMode:
-    """Whether operations are recorded, and whether the backward walk releases what it has used."""
+    """Whether operations are recorded; of a backward walk, whether it releases what it has used
+    and whether it is plain: neither recorded nor watched by hooks, so that arrays will do.
+    """
 
-    __slots__ = ("recording", "releasing")
+    __slots__ = ("plain", "recording", "releasing")
 
     def __init__(self) -> None:
         self.recording = True
         self.releasing = True
+        self.plain = True
 
 
 mode = _GradientMode()
@@ -78,18 +82,20 @@ class Entry(Saved):
 
         Arrays in and out, unless the backward pass is itself recorded: then tensors.
         """
-        plan = self.plan
-        if self.arrays is None:
+        arrays = self.arrays
+        if arrays is None:
             raise RuntimeError(
                 "backward expected a tape that was not used yet, received one that an earlier "
                 "backward released; pass keep_tape=True to that call to run it twice"
             )
-        if mode.recording or plan.device.hooks:
+        plan = self.plan
+        if not mode.plain:
             return self._pull_tensors(gradient)
-        arrays, outs = self.arrays, self.outs
+        outs = self.outs
         if mode.releasing:
             # The pool can use the memory as soon as the pullback lets go of it.
-            self.arrays, self.outs = None, ()
+            self.arrays = None
+            self.outs = ()
         if None not in self.sources and plan.full_pullback is not None:
             return plan.full_pullback(gradient, arrays, outs)
         return plan.pullback(self.sources)(gradient, arrays, outs)
@@ -223,10 +229,13 @@ class Tensor(TensorOperators):
 
     # The hottest operators skip the look for an engine: this is one.
     def __add__(self, other: Any) -> Any:
-        return apply(elementwise.add, (self, other), _EMPTY)
+        return add(self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return subtract(self, other)
 
     def __mul__(self, other: Any) -> Any:
-        return apply(elementwise.multiply, (self, other), _EMPTY)
+        return multiply(self, other)
 
     @property
     def spec(self) -> TensorSpec:
@@ -295,14 +304,8 @@ class Tensor(TensorOperators):
 def apply(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """Run `primitive` on operands of which at least one is an eager tensor."""
     try:
-        if len(operands) == 2 and not attributes:
-            a, b = operands
-            plan: Plan = a.kind.device.plans[primitive, a.kind, b.kind]
-            if plan.make is not None and not plan.device.hooks:
-                return _run_small_binary(plan, a, b)
-        else:
-            kinds = [operand.kind for operand in operands]
-            plan = kinds[0].device.plans[(primitive, *kinds, *attributes.items())]
+        kinds = [operand.kind for operand in operands]
+        plan: Plan = kinds[0].device.plans[(primitive, *kinds, *attributes.items())]
     except (AttributeError, KeyError):
         operands, plan = _prepare(primitive, operands, attributes)
     if plan.device.hooks:
@@ -310,17 +313,73 @@ def apply(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str
     return _run(plan, operands)
 
 
-def _run_small_binary(plan: Plan, a: Tensor, b: Tensor) -> Tensor:
-    out = plan.make(a.array, b.array)  # type: ignore[misc]
-    first, second = a.entry, b.entry
-    recorded = first is not None or second is not None
-    if recorded and mode.recording and plan.differentiable:
+def quick_binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    """The primitive as a function of two operands with nothing between small ones and NumPy."""
+
+    def call(a: Any, b: Any) -> Any:
+        try:
+            kind = a.kind
+            plan: Plan = kind.quick[primitive, b.kind]
+        except (AttributeError, KeyError):
+            return _first_binary(primitive, a, b)
+        if kind.hooks:
+            return primitive(a, b)
+        out = plan.make(a.array, b.array)  # type: ignore[misc]
+        first, second = a.entry, b.entry
+        if (first is None and second is None) or not mode.recording:
+            return Tensor(out, plan.kind)
         if plan.records_operands:
             entry = Entry(plan, (a.array, b.array), (first, second), ())
         else:
             entry = _recorded(plan, (a.array, b.array), (first, second), (out,))
         return Tensor(out, plan.kind, entry)
-    return Tensor(out, plan.kind)
+
+    return call
+
+
+def _first_binary(primitive: Primitive, a: Any, b: Any) -> Any:
+    result = primitive(a, b)
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        plan = a.device.plans[primitive, a.kind, b.kind]
+        if plan.make is not None and plan.differentiable:
+            a.kind.quick[primitive, b.kind] = plan
+    return result
+
+
+add = quick_binary(elementwise.add)
+subtract = quick_binary(elementwise.subtract)
+multiply = quick_binary(elementwise.multiply)
+divide = quick_binary(elementwise.divide)
+
+
+def sum(x: Any, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+    """Sum over `axes`, all of them for None."""
+    if axes is None and not keepdims:
+        try:
+            kind = x.kind
+            plan: Plan = kind.quick[sum_primitive]
+        except (AttributeError, KeyError):
+            return _first_sum(x)
+        if not kind.hooks:
+            out = plan.make(x.array)  # type: ignore[misc]
+            source = x.entry
+            if source is None or not mode.recording:
+                return Tensor(out, plan.kind)
+            return Tensor(out, plan.kind, Entry(plan, _NOTHING_SAVED, (source,), ()))
+    return operations.sum(x, axes, keepdims)
+
+
+_NOTHING_SAVED = (None,)
+
+
+def _first_sum(x: Any) -> Any:
+    result = operations.sum(x)
+    if isinstance(x, Tensor):
+        attributes = {"axes": tuple(range(x.spec.rank)), "keepdims": False}
+        plan = x.device.plans[(sum_primitive, x.kind, *attributes.items())]
+        if plan.make is not None:
+            x.kind.quick[sum_primitive] = plan
+    return result
 
 
 def _run(plan: Plan, operands: Sequence[Tensor]) -> Any:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from ..primitives.specs import split_filter, split_nchw
 from .table import KernelRequest
 
-# A panel of about this size stays in the second-level caches while the product reads it.
-PANEL_BYTES = 1 << 20
+# A panel of about this size stays in the caches while the product reads it.
+PANEL_BYTES = 2 << 20
 # Below this width a product spends its time packing the filters rather than multiplying.
 MIN_PANEL_POSITIONS = 256
 

@@ -115,9 +115,7 @@ def raw_capable(loop: Loop) -> bool:
 def _arguments(loop: Loop) -> list[tuple[str, str, int]]:
     """(name, dtype, rank) of every argument in order."""
     rank = len(loop.shape)
-    arguments = [
-        (f"o{i}", _value_dtype(loop, value), rank) for i, value in enumerate(loop.stores)
-    ]
+    arguments = [(f"o{i}", _value_dtype(loop, value), rank) for i, value in enumerate(loop.stores)]
     arguments += [(f"s{i}", loop.dtype, 0) for i in range(len(loop.sums))]
     arguments += [(f"a{i}", each.dtype, each.rank) for i, each in enumerate(loop.inputs)]
     return arguments

@@ -31,7 +31,7 @@ _CONTIGUOUS_ALIGNED = 0x0101
 MAX_RANK = 6
 
 
-class RawArray(types.Type):  # type: ignore[misc]
+class RawArray(types.Type):
     """A C-contiguous array of one dtype and rank; fields data, size, d0, d1, ..."""
 
     def __init__(self, dtype: str, rank: int) -> None:
@@ -42,7 +42,7 @@ class RawArray(types.Type):  # type: ignore[misc]
 
 
 @register_model(RawArray)
-class RawArrayModel(models.StructModel):  # type: ignore[misc]
+class RawArrayModel(models.StructModel):
     """A pointer and the sizes."""
 
     def __init__(self, manager: Any, array: RawArray) -> None:

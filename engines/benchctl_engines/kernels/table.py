@@ -81,6 +81,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "cpu_pooling",
         "cpu_losses",
         "cpu_elementwise",
+        "cpu_small_sums",
         "cpu_reductions",
         "cpu_shaping",
         "cpu_random",
