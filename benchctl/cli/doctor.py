@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
+from benchctl.cli.options import store_option
 from benchctl.cli.screen import write
 
 COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
@@ -13,7 +15,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor(as_json: bool) -> int:
+@store_option
+def doctor(as_json: bool, store: Path) -> int:
     """Check this machine for what disturbs measuring; changes nothing.
 
     \b
@@ -24,7 +27,7 @@ def doctor(as_json: bool) -> int:
     from benchctl.doctor.checks import run_checks
     from benchctl.report.table import Column, Table, render_table
 
-    checks = run_checks()
+    checks = run_checks(store)
     if as_json:
         rows = [
             {"name": each.name, "status": each.status, "found": each.found, "hint": each.hint}

@@ -142,6 +142,7 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
     settings = settings_of(plan)
     variables = worker_environment(settings, plan.threads, settings.cache_folder)
     environment = volatile_facts(plan.threads, variables)
+    environment.update(_memory_limit(plan))
     run = Run(
         run_id="",
         started_utc=utc_now(),
@@ -159,6 +160,19 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
     except StoreError as error:
         # Nothing was measured yet: a matter of the configuration.
         raise CliError(error.message, error.hint or "choose another folder: --store DIR") from error
+
+
+MEMORY_BOUND_BYTES = 32 * 2**20
+"""From here on a case is larger than most caches, and the memory's speed is worth knowing."""
+
+
+def _memory_limit(plan: Plan) -> dict[str, float]:
+    """The machine's copy bandwidth, where a case of the plan is bound by memory."""
+    if max(case.bytes_moved for case in plan.cases) < MEMORY_BOUND_BYTES:
+        return {}
+    from benchctl.measure.bandwidth import measure_copy_bandwidth
+
+    return {"copy_bandwidth_bytes_per_second": measure_copy_bandwidth(plan.threads)}
 
 
 def _resume(store: Path, name: str, budget: float | None, output: Output) -> int:

@@ -168,5 +168,5 @@ def _note_removed_variables(settings: MeasureSettings, observer: Observer) -> No
         listed = ", ".join(f"{name}={value}" for name, value in removed.items())
         observer.note(
             f"the engines run without {listed}: such overrides slow NumPy down "
-            "(the setting keep_blas_override keeps them)"
+            "(--keep-blas-override keeps them)"
         )

@@ -16,7 +16,7 @@ from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
 DEFAULT_ARMS = ("static", "eager", "numpy")
 PREFERRED_REFERENCE = "numpy"
-DEFAULT_ROUNDS = 15
+DEFAULT_ROUNDS = 10
 # Cases of this size are long enough for few rounds to be steady, and too long for many.
 LARGE_CASE_FLOPS = 1_000_000_000
 LARGE_CASE_ROUNDS = 8

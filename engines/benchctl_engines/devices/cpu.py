@@ -6,6 +6,7 @@ first touch. The pool hands out memory that was touched before.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -25,6 +26,13 @@ def aligned_bytes(count: int) -> Array:
     raw = np.empty(count + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + count]
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class BufferPool:
@@ -117,9 +125,9 @@ class Device:
         "threads",
     )
 
-    def __init__(self, name: str = "cpu", threads: int = 1, pooled: bool = True) -> None:
+    def __init__(self, name: str = "cpu", threads: int | None = None, pooled: bool = True) -> None:
         self.name = name
-        self.threads = threads
+        self.threads = threads or usable_cores()
         self.pooled = pooled
         self.pool = BufferPool()
         self._kinds: dict[TensorSpec, Kind] = {}

@@ -16,6 +16,7 @@ aliases an input unless the primitive declares that pair as in-place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -121,6 +122,10 @@ def load_device(device: str) -> None:
     if device in _LOADED:
         return
     _LOADED.add(device)
+    # Numba's OpenMP threads spin after a loop and BLAS's after a product: on few cores each then
+    # waits for the other, 3 to 8 ms a change. The workqueue's threads sleep. Numba reads the
+    # variable when it is imported; a user's own choice stands.
+    os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
     for module in _MODULES.get(device, ()):
         import_module(f"{__package__}.{module}")
 

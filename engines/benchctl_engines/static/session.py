@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
+from ..devices.cpu import usable_cores
 from .graph import Graph, Value, default_graph
 from .passes.pipeline import optimise
 from .program import Program, State, compile_program
@@ -95,7 +95,7 @@ class Session:
         self.graph = graph if graph is not None else default_graph()
         self.switches = switches if switches is not None else PassSwitches()
         self.device = device
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or usable_cores()
         self.state = State(share_variables)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
