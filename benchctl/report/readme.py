@@ -107,7 +107,8 @@ def _screen(words: str, source: Source) -> list[str]:
     if len(cases) != 1:
         ids = ", ".join(case.case.id for case in cases)
         raise ReadmeError(f"screen: {words} expected one case, received {len(cases)}: {ids}")
-    return ["```text", *case_lines(cases[0], machine_words(source.run)), "```"]
+    lines = case_lines(cases[0], machine_words(source.run))
+    return ["```text", *lines, "```", "", _provenance(source)]
 
 
 def _table(words: str, source: Source) -> list[str]:

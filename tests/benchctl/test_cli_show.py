@@ -145,7 +145,7 @@ def test_doctor_shows_every_check_with_its_hint(monkeypatch: pytest.MonkeyPatch)
     from benchctl.doctor.check import Check
 
     found = [Check("clock", "ok", "fine"), Check("gpu", "missing", "no driver", "install one")]
-    monkeypatch.setattr(checks, "run_checks", lambda: found)
+    monkeypatch.setattr(checks, "run_checks", lambda store: found)
     text = invoke("doctor").stdout
     assert "clock" in text and "no driver" in text and "    install one" in text
     rows = json.loads(invoke("doctor", "--json").stdout)["checks"]

@@ -26,7 +26,7 @@ def test_a_screen_is_what_the_terminal_shows() -> None:
     text = fill(part("screen: xyz size=3x4"), SOURCE)
     ((_, body),) = parts(text)
     assert body.startswith("```text\nxyz  ")
-    assert body.endswith("```")
+    assert "\n```\n\nMeasured on Example 9000" in body
     assert "checking" in body
     assert "95 % interval" in body
 

@@ -203,14 +203,14 @@ def loss_gradient_oracle(logits, probabilities, labels, g):
     return (probabilities - onehot) * g / len(labels)
 
 
-def loss_gradient_input_oracle(u, probabilities, g):
+def loss_gradient_input_oracle(u, logits, probabilities, g):
     out = np.empty_like(u)
     for n, p in enumerate(probabilities):
         out[n] = (np.diag(p) - np.outer(p, p)) @ u[n] * g / len(u)
     return out
 
 
-def loss_gradient_seed_oracle(u, probabilities, labels):
+def loss_gradient_seed_oracle(u, logits, probabilities, labels):
     return np.sum(u * (probabilities - np.eye(u.shape[1])[labels])) / len(u)
 
 
@@ -362,10 +362,16 @@ def loss_cases() -> Iterator[KernelCase]:
             "softmax_cross_entropy_gradient", (logits, p, labels, g), {}, loss_gradient_oracle
         )
         yield KernelCase(
-            "softmax_cross_entropy_gradient_input", (u, p, g), {}, loss_gradient_input_oracle
+            "softmax_cross_entropy_gradient_input",
+            (u, logits, p, g),
+            {},
+            loss_gradient_input_oracle,
         )
         yield KernelCase(
-            "softmax_cross_entropy_gradient_seed", (u, p, labels), {}, loss_gradient_seed_oracle
+            "softmax_cross_entropy_gradient_seed",
+            (u, logits, p, labels),
+            {},
+            loss_gradient_seed_oracle,
         )
 
 

@@ -52,8 +52,6 @@ def _choose(ops, a, b):
     return ops.where(ops.greater(a, b), a, b * 0.5)
 
 
-
-
 RULES = {
     "add": lambda ops, a, b: ops.add(a, b),
     "subtract": lambda ops, a, b: ops.subtract(a, b),
@@ -70,7 +68,7 @@ RULES = {
     "scale": lambda ops, x: ops.multiply(ops.multiply(x, 2.0), 0.25),
     "times_one": lambda ops, x: 1.0 * x,
     "minus_zero": lambda ops, x: x - 0.0,
-    "double_negative": lambda ops, x: -(-x),
+    "double_negative": lambda ops, x: ops.negative(ops.negative(x)),
     "double_relu": lambda ops, x: ops.relu(ops.relu(x)),
     "sum": lambda ops, x, axes, keepdims: ops.sum(x, axes, keepdims),
     "mean": lambda ops, x, axes, keepdims: ops.mean(x, axes, keepdims),
@@ -137,7 +135,7 @@ class NumpyOperations:
 
     @staticmethod
     def pad(x, widths):
-        return np.pad(x, widths)
+        return np.pad(x, widths) if widths else x
 
     @staticmethod
     def matmul(a, b, transpose_a=False, transpose_b=False):
@@ -228,16 +226,22 @@ def _draw_reduction(draw, values):
     return Step(name, (i,), (axes, keepdims)), _Value(made, values[i].bound * count, exact)
 
 
+_SHAPING = (
+    "reshape",
+    "reshape_twice",
+    "transpose",
+    "transpose_twice",
+    "broadcast_to",
+    "slice",
+    "pad",
+)
+
+
 def _draw_shaping(draw, values):
     i = draw(st.integers(0, len(values) - 1))
     source = values[i]
     rank = len(source.shape)
-    name = draw(
-        st.sampled_from(
-            ["reshape", "reshape_twice", "transpose", "transpose_twice", "broadcast_to"]
-            + ["slice", "pad"]
-        )
-    )
+    name = draw(st.sampled_from(_SHAPING))
     if name.startswith("reshape"):
         same = [shape for shape in SHAPES if math.prod(shape) == math.prod(source.shape)]
         shape = draw(st.sampled_from([source.shape, *same]))
@@ -259,15 +263,11 @@ def _draw_shaping(draw, values):
             for start, size in zip(starts, source.shape, strict=True)
         )
         steps = tuple(draw(st.integers(1, 2)) for _ in source.shape)
-        shape = tuple(
-            len(range(*each)) for each in zip(starts, stops, steps, strict=True)
-        )
+        shape = tuple(len(range(*each)) for each in zip(starts, stops, steps, strict=True))
         options = (starts, stops, steps)
     else:
         widths = tuple((draw(st.integers(0, 1)), draw(st.integers(0, 1))) for _ in source.shape)
-        shape = tuple(
-            size + sum(pair) for size, pair in zip(source.shape, widths, strict=True)
-        )
+        shape = tuple(size + sum(pair) for size, pair in zip(source.shape, widths, strict=True))
         options = (widths,)
     if math.prod(shape) > 200:
         return None

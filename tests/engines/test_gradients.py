@@ -12,6 +12,7 @@ import pytest
 from benchctl_engines import eager, static
 from benchctl_engines.devices.cpu import Device
 from benchctl_engines.primitives import operations as ops
+from benchctl_engines.primitives.contractions import matmul_epilogue
 from benchctl_engines.primitives.convolution import (
     conv2d_filter_gradient,
     conv2d_input_gradient,
@@ -20,6 +21,8 @@ from benchctl_engines.primitives.elementwise import relu_gradient
 from benchctl_engines.primitives.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_gradient,
+    softmax_cross_entropy_gradient_input,
+    softmax_cross_entropy_gradient_seed,
 )
 from benchctl_engines.primitives.pooling import (
     max_pool2d,
@@ -83,9 +86,7 @@ class Derived:
         def constant(array):
             return eager.tensor(array, device=self._device)
 
-        tensors = [
-            eager.tensor(each, requires_grad=True, device=self._device) for each in arrays
-        ]
+        tensors = [eager.tensor(each, requires_grad=True, device=self._device) for each in arrays]
         found = self._derive(eager, constant, tensors, {"create_graph": True})
         return _each(found, lambda each: each.numpy().copy())
 
@@ -245,9 +246,7 @@ def _unary_cases():
         return ops.multiply(chosen, chosen)
 
     yield Case("where-broadcast-condition", narrow, (_away(10, 4, 1), _away(11, 3)))
-    yield Case(
-        "cast", _smooth(lambda x: ops.cast(x, dtype="float64")), (_away(12, 2, 3),)
-    )
+    yield Case("cast", _smooth(lambda x: ops.cast(x, dtype="float64")), (_away(12, 2, 3),))
     for axis, shape in ((1, (2, 3, 2, 2)), (-1, (2, 3)), (0, (2, 3))):
         case = _smooth(lambda x, b, axis=axis: ops.bias_add(x, b, axis))
         yield Case(f"bias_add-{axis}-{shape}", case, (_away(13, *shape), _away(14, shape[axis])))
@@ -364,9 +363,7 @@ def _pooling_cases():
                 ((3, 3), (2, 1), ((1, 1), (2, 1))),
             )
         ):
-            attributes = {
-                "window": window, "stride": stride, "padding": padding, "layout": layout
-            }
+            attributes = {"window": window, "stride": stride, "padding": padding, "layout": layout}
             shape = (2, 2, 5, 6) if layout == "NCHW" else (2, 5, 6, 2)
             x, u = _distinct(27, *shape), _away(28, *shape)
 
@@ -386,9 +383,7 @@ def _pooling_cases():
 
             pooled = pool(eager.tensor(x)).shape
             yield Case(f"max_pool2d-{layout}-{number}", _smooth(pool), (x,))
-            yield Case(
-                f"max_pool2d_gradient-{layout}-{number}", scatter, (x, _away(30, *pooled))
-            )
+            yield Case(f"max_pool2d_gradient-{layout}-{number}", scatter, (x, _away(30, *pooled)))
             yield Case(f"max_pool2d_gather-{layout}-{number}", gather, (x, u))
 
 
@@ -408,11 +403,26 @@ def _loss_cases():
         return softmax_cross_entropy_gradient(z, softmax_cross_entropy(z, y)[1], y, g)
 
     yield Case("softmax_cross_entropy", loss, (logits,))
-    yield Case("softmax_cross_entropy-one-row", lambda c, z: softmax_cross_entropy(
-        z, c(np.array([1], np.int32)))[0], (logits[:1],))
+    yield Case(
+        "softmax_cross_entropy-one-row",
+        lambda c, z: softmax_cross_entropy(z, c(np.array([1], np.int32)))[0],
+        (logits[:1],),
+    )
     yield Case("softmax_cross_entropy-scaled", scaled, (logits, _away(32)))
     yield Case("softmax_cross_entropy-large", loss, (logits + 500.0,))
+
+    def second(constant, u, z, g):
+        probabilities = softmax_cross_entropy(z, constant(labels))[1]
+        return softmax_cross_entropy_gradient_input(u, z, probabilities, g)
+
+    def seed(constant, u, z):
+        y = constant(labels)
+        return softmax_cross_entropy_gradient_seed(u, z, softmax_cross_entropy(z, y)[1], y)
+
     yield Case("softmax_cross_entropy_gradient", gradient, (logits, _away(33)))
+    direction = _away(34, 4, 3)
+    yield Case("softmax_cross_entropy_gradient_input", second, (direction, logits, _away(35)))
+    yield Case("softmax_cross_entropy_gradient_seed", seed, (direction, logits))
 
 
 CASES = [
@@ -491,22 +501,38 @@ def test_an_input_that_nothing_depends_on_has_no_gradient(engine):
 
 @pytest.mark.parametrize("engine", ["eager", "static"])
 def test_a_derivative_without_a_rule_is_refused_not_dropped(engine):
-    """The third derivative of softmax_cross_entropy has no rule: silence would be a wrong 0."""
-    logits, labels = np.array([[0.3, -0.2, 0.5]]), np.array([1])
-    with pytest.raises(NotImplementedError, match="softmax_cross_entropy_gradient_input"):
+    """A fused product has no pullback: silence would be a wrong 0."""
+    options = {"transpose_a": False, "transpose_b": False, "relu": False}
+    with pytest.raises(NotImplementedError, match="matmul_epilogue"):
         if engine == "eager":
-            z = eager.tensor(logits, requires_grad=True)
-            loss = ops.softmax_cross_entropy(z, eager.tensor(labels))
-            (g,) = eager.gradients(loss, [z], create_graph=True)
-            (h,) = eager.gradients(ops.sum(g * g), [z], create_graph=True)
-            eager.gradients(ops.sum(h * h), [z])
+            x = eager.tensor(np.ones((2, 2)), requires_grad=True)
+            y = matmul_epilogue(x, np.ones((2, 2)), np.ones(2), **options)
+            eager.gradients(ops.sum(y), [x])
         else:
             with Graph().as_default():
-                z = static.placeholder("float64", (1, 3))
-                loss = ops.softmax_cross_entropy(z, static.constant(labels))
-                (g,) = static.gradients(loss, [z])
-                (h,) = static.gradients(ops.sum(g * g), [z])
-                static.gradients(ops.sum(h * h), [z])
+                x = static.placeholder("float64", (2, 2))
+                y = matmul_epilogue(x, np.ones((2, 2)), np.ones(2), **options)
+                static.gradients(ops.sum(y), [x])
+
+
+def test_the_third_derivative_of_softmax_cross_entropy():
+    """Against central differences of the second derivative, which has its own test."""
+    labels, direction = eager.tensor(np.array([1, 0])), np.array([[0.3, -0.5, 0.2], [0.1, 0.4, -1]])
+    point = np.array([[0.3, -0.2, 0.5], [1.0, 0.2, -0.7]])
+
+    def second(array, third):
+        z = eager.tensor(array, requires_grad=True)
+        loss = ops.softmax_cross_entropy(z, labels)
+        (g,) = eager.gradients(loss, [z], create_graph=True)
+        (h,) = eager.gradients(ops.sum(g * g), [z], create_graph=True)
+        value = ops.sum(h * h)
+        if not third:
+            return float(value.numpy())
+        return float((eager.gradients(value, [z])[0].numpy() * direction).sum())
+
+    step = 1e-5
+    ahead, behind = second(point + step * direction, False), second(point - step * direction, False)
+    assert second(point, True) == pytest.approx((ahead - behind) / (2 * step), rel=1e-6)
 
 
 # ----- planted faults ---------------------------------------------------------------------------

@@ -21,7 +21,7 @@ EXACT = (
     "plan_memory",
     "bind_early",
 )
-FEW = settings(max_examples=6, deadline=None, derandomize=True)
+FEW = settings(max_examples=4, deadline=None, derandomize=True)
 SOME = settings(max_examples=50, deadline=None, derandomize=True)
 
 
@@ -34,33 +34,43 @@ def same_bits(first, second) -> bool:
 
 
 class Recorded:
-    """A random program in a graph, with its objective and gradients, ready for any switches."""
+    """A random program in a graph, ready for any switches.
+
+    Its first two inputs are variables, which a training step moves against their gradients.
+    """
 
     def __init__(self, program: programs.RandomProgram) -> None:
         self.program = program
         self.graph = Graph()
+        initial = program.inputs()
         with self.graph.as_default():
-            self.feeds = [static.placeholder("float32", shape) for shape in program.shapes]
-            values = programs.evaluate(program, operations, self.feeds)
+            self.variables = [static.variable(each) for each in initial[:2]]
+            self.feeds = [static.placeholder("float32", shape) for shape in program.shapes[2:]]
+            sources = [*self.variables, *self.feeds]
+            values = programs.evaluate(program, operations, sources)
             self.loss = programs.objective(program, operations, values)
-            found = static.gradients(self.loss, self.feeds)
+            found = static.gradients(self.loss, sources)
+            self.step = static.group(
+                *(
+                    static.assign_sub(variable, 0.01 * gradient)
+                    for variable, gradient in zip(self.variables, found, strict=False)
+                    if gradient is not None
+                )
+            )
         self.gradients = [each for each in found if each is not None]
         self.watched = [values[number] for number in program.watched]
 
     def results(self, switches: PassSwitches, threads: int = 1) -> list[np.ndarray]:
-        """Two sets of fetches in turn, with other inputs each time; the first set runs again."""
+        """Three sets of fetches in turn, twice, with other inputs each time; then the variables."""
         session = Session(self.graph, switches=switches, threads=threads)
-        training = [self.loss, self.gradients, self.watched[0]]
-        evaluation = (self.watched[1], self.loss)
+        looks = [self.loss, *self.gradients, self.watched[0]]
+        evaluation = [self.watched[1], self.loss]
+        training = [self.watched[1], self.step]
         results = []
-        for run, fetches in enumerate((training, evaluation, training, evaluation)):
-            feed = dict(zip(self.feeds, self.program.inputs(run), strict=True))
-            got = session.run(fetches, feed)
-            if fetches is training:
-                results += [got[0], *got[1], got[2]]
-            else:
-                results += got
-        return results
+        for run, fetches in enumerate((looks, training, evaluation, training, looks, evaluation)):
+            feed = dict(zip(self.feeds, self.program.inputs(run)[2:], strict=True))
+            results += [each for each in session.run(fetches, feed) if each is not None]
+        return [*results, *(session.value_of(each) for each in self.variables)]
 
 
 def scale_of(program: programs.RandomProgram) -> float:
@@ -80,7 +90,7 @@ def assert_close(got, expected, scale: float) -> None:
 def test_unoptimised_steps_compute_what_numpy_computes(program):
     recorded = Recorded(program)
     session = Session(recorded.graph, switches=PassSwitches.none(), threads=1)
-    feed = dict(zip(recorded.feeds, program.inputs(), strict=True))
+    feed = dict(zip(recorded.feeds, program.inputs()[2:], strict=True))
     got = session.run([*recorded.watched, recorded.loss], feed)
     values = programs.evaluate(program, programs.NumpyOperations, program.inputs(0, "float64"))
     expected = [values[number] for number in program.watched]
@@ -132,16 +142,15 @@ def test_fusing_passes_stay_within_tolerance(name, program):
 
 
 @FEW
-@given(programs.random_programs(max_steps=8))
-def test_fused_loops_stay_within_tolerance(program):
-    _check_tolerance(program, PassSwitches.only("fuse_elementwise"))
-
-
-@pytest.mark.parametrize("poison", [False, True])
-@FEW
-@given(programs.random_programs(max_steps=8))
-def test_all_passes_together_stay_within_tolerance(poison, program):
-    _check_tolerance(program, _poisoned(PassSwitches()) if poison else PassSwitches())
+@given(programs.random_programs(max_steps=6))
+def test_fused_loops_and_all_passes_stay_within_tolerance(program):
+    """One test, so that the three settings share what Numba compiles."""
+    for switches in (
+        PassSwitches.only("fuse_elementwise"),
+        PassSwitches(),
+        _poisoned(PassSwitches()),
+    ):
+        _check_tolerance(program, switches)
 
 
 def _check_tolerance(program, switches):
@@ -272,7 +281,8 @@ def test_zeros_keep_their_sign_and_infinities_stay(name):
     special = np.array([-0.0, 0.0, np.inf, -np.inf, np.nan, 1.0], "float32")
     with Graph().as_default() as graph:
         x = static.placeholder("float32", special.shape)
-        fetched = [x - (-0.0), x - 0.0, x + 0.0, x + (-0.0), x * 1.0, x / 1.0, -(-x), x * -0.0]
+        twice = static.negative(static.negative(x))
+        fetched = [twice, x - (-0.0), x - 0.0, x + 0.0, x + (-0.0), x * 1.0, x / 1.0, x * -0.0]
     with np.errstate(invalid="ignore"):
         expected = Session(graph, switches=PassSwitches.none()).run(fetched, {x: special})
         got = Session(graph, switches=PassSwitches.only(name)).run(fetched, {x: special})

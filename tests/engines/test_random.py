@@ -23,9 +23,7 @@ MASK = 0xFFFFFFFF
 
 def draw(shape, seed=0, site=0, step=0, dtype="float32", distribution="uniform", device="cpu"):
     place = tensor(np.array(step, np.int64), device=Device(device))
-    drawn = random(
-        place, shape=shape, dtype=dtype, seed=seed, site=site, distribution=distribution
-    )
+    drawn = random(place, shape=shape, dtype=dtype, seed=seed, site=site, distribution=distribution)
     return drawn.numpy()
 
 
@@ -147,7 +145,11 @@ def test_the_number_of_threads_changes_nothing():
     drawn = [
         random(
             tensor(step, device=Device("cpu", threads)),
-            shape=(300, 300), dtype="float32", seed=1, site=2, distribution="normal",
+            shape=(300, 300),
+            dtype="float32",
+            seed=1,
+            site=2,
+            distribution="normal",
         ).numpy()
         for threads in (1, 2)
     ]
@@ -168,7 +170,10 @@ def test_the_oracle_matches_the_published_vectors():
     """Known answers of Philox4x32-10 for all-zero and all-one input (Random123's kat_vectors)."""
     assert philox_4x32((0, 0, 0, 0), (0, 0)) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     assert philox_4x32((MASK,) * 4, (MASK,) * 2) == [
-        0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD,
+        0x408F276D,
+        0x41C83B0E,
+        0xA20BC7C6,
+        0x6D5451FD,
     ]
 
 

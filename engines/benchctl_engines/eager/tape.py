@@ -52,12 +52,16 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
             "received one that does not"
         )
     # Leaves end the walk and keep their gradients without being asked for.
-    seeds = [(output.entry, _seed_of(output, seed).array)]
+    start = _seed_of(output, seed).array
+    seeds = [(output.entry, start)]
     found = _walk(seeds, (), _adder(output.device), False, not keep_tape, output.device)
+    # x + y hands one array to both: each leaf gets its own, for the user may change it.
+    given = {id(start)}
     with no_grad():
         for call, array in found.items():
             leaf = call.tensor
-            gradient = Tensor(array, leaf.kind)
+            gradient = Tensor(array.copy() if id(array) in given else array, leaf.kind)
+            given.add(id(array))
             leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
 
 

@@ -20,9 +20,11 @@ from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive, Saved
 from ..primitives.reductions import sum_primitive
 from ..primitives.specs import ShapeError, TensorSpec, spec
+from ..source_sites import user_site
 from .pullbacks import Pullback, compiled_pullback
 
 _EMPTY: dict[str, Any] = {}
+_KEPT_CONSTANTS = 256
 _next_sequence = count(1).__next__
 _empty = np.empty
 
@@ -184,7 +186,7 @@ class Plan:
         large = any(each.nbytes >= POOLED_BYTES for each in self.specs)
         self.pooled = device.pooled and large
         self.make = prepared.make if self.simple and not large else None
-        self.differentiable = pure and primitive.rule is not None and self.specs[0].floating
+        self.differentiable = pure and self.specs[0].floating
         self.rule: Any = primitive.rule
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         self.full_pullback: Pullback | None = None
@@ -466,8 +468,8 @@ def _prepare(
         elif hasattr(operand, "apply_primitive"):
             raise OperandError(
                 f"{primitive.name} cannot mix an eager tensor with a value of the static engine: "
-                f"received {operand!r}, made at {operand.node.origin}; run the graph first and "
-                "use its result, or make a constant of the tensor's array"
+                f"received {operand!r}, made at {operand.node.origin}, used at {user_site()}; "
+                "run the graph first and use its result, or make a constant of the tensor's array"
             )
     lifted = tuple(
         operand if isinstance(operand, Tensor) else lift(operand, tensors, device)
@@ -520,15 +522,17 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        return Tensor(np.ascontiguousarray(value), device.kind(_spec_of(value)))
+        return Tensor(np.asarray(value, order="C"), device.kind(_spec_of(value)))
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
         )
     dtype = lifted_dtype(value, [each.spec for each in tensors])
-    key = (value, dtype)
+    key = (repr(value), dtype)  # -0.0 equals 0.0 and is another number
     constant = device.constants.get(key)
     if constant is None:
+        if len(device.constants) >= _KEPT_CONSTANTS:
+            device.constants.clear()
         array = np.array(value, dtype)
         constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
     made: Tensor = constant

@@ -30,6 +30,10 @@ from .table import KernelRequest, Prepared, kernel
 _VECTORISED_BY_NUMPY = {"exp", "log", "tanh", "sin", "cos"}
 
 
+# NumPy 2.4 deprecates their output as a positional argument.
+_KEYWORD_OUT = {"maximum", "minimum"}
+
+
 def compiled_loop(loop: Loop, threads: int) -> Callable[..., None]:
     """The compiled function `loop(*outputs, *inputs)`, from the cache where it is warm."""
     module = load_module(write_source(loop, threads))
@@ -88,6 +92,8 @@ def _large(request: KernelRequest) -> bool:
 def _prepare_ufunc(name: str) -> Callable[[KernelRequest], Prepared]:
     def prepare(request: KernelRequest) -> Prepared:
         ufunc = getattr(np, name)
+        if name in _KEYWORD_OUT:
+            return _prepare_keyword_out(ufunc)
         # A ufunc gives a NumPy scalar, not an array, where the result has no axes.
         make = ufunc if request.outputs[0].rank else None
         if len(request.inputs) == 1:
@@ -103,6 +109,13 @@ def _prepare_ufunc(name: str) -> Callable[[KernelRequest], Prepared]:
         return Prepared(run_binary, make=make)
 
     return prepare
+
+
+def _prepare_keyword_out(ufunc: Any) -> Prepared:
+    def run(out: Array, a: Array, b: Array) -> None:
+        ufunc(a, b, out=out)
+
+    return Prepared(run)
 
 
 def _prepare_generated(name: str) -> Callable[[KernelRequest], Prepared]:
@@ -124,7 +137,7 @@ def _prepare_relu(request: KernelRequest) -> Prepared:
     zero = np.zeros((), request.inputs[0].dtype)
 
     def run(out: Array, x: Array) -> None:
-        np.maximum(x, zero, out)
+        np.maximum(x, zero, out=out)
 
     return Prepared(run)
 
@@ -194,6 +207,13 @@ _COMPOSED: dict[str, Callable[[KernelRequest], Prepared]] = {
 }
 
 
+def _prepare_copy(request: KernelRequest) -> Prepared:
+    def run(out: Array, x: Array) -> None:
+        np.copyto(out, x)
+
+    return Prepared(run)
+
+
 def _register() -> None:
     primitives = [each for each in vars(elementwise).values() if isinstance(each, Primitive)]
     for primitive in primitives:
@@ -209,6 +229,7 @@ def _register() -> None:
         else:
             kernel(name, "cpu", "generated_loop_small")(_prepare_generated(name))
     kernel("cast", "cpu", "numpy")(_prepare_cast)
+    kernel("copy", "cpu", "numpy")(_prepare_copy)
     kernel(fused.fused_loop.name, "cpu", "generated_loop")(_prepare_fused)
 
 

@@ -40,7 +40,7 @@ def prepare_gradient_input(request: KernelRequest) -> Prepared:
     """g / N * p * (u - sum(u * p)): the gradient's own derivative, to the logits."""
     from .loops_losses import cross_entropy_gradient_input
 
-    def gradient_input(out: Array, u: Array, probabilities: Array, g: Array) -> None:
+    def gradient_input(out: Array, u: Array, logits: Array, probabilities: Array, g: Array) -> None:
         cross_entropy_gradient_input(out, u, probabilities, g.reshape(1))
 
     return Prepared(gradient_input)
@@ -51,7 +51,9 @@ def prepare_gradient_seed(request: KernelRequest) -> Prepared:
     """sum(u * (p - onehot(labels))) / N: the gradient's own derivative, to g."""
     from .loops_losses import cross_entropy_gradient_seed
 
-    def gradient_seed(out: Array, u: Array, probabilities: Array, labels: Array) -> None:
+    def gradient_seed(
+        out: Array, u: Array, logits: Array, probabilities: Array, labels: Array
+    ) -> None:
         cross_entropy_gradient_seed(out.reshape(1), u, probabilities, labels)
 
     return Prepared(gradient_seed)

@@ -49,7 +49,7 @@ def prepare_gradient(request: KernelRequest) -> Prepared:
 def prepare_gradient_input(request: KernelRequest) -> Prepared:
     """g / N * p * (u - sum(u * p))."""
 
-    def gradient_input(out: Array, u: Array, probabilities: Array, g: Array) -> None:
+    def gradient_input(out: Array, u: Array, logits: Array, probabilities: Array, g: Array) -> None:
         mean = (u * probabilities).sum(axis=1, keepdims=True)
         out[...] = probabilities * (u - mean) * g / len(u)
 
@@ -60,7 +60,9 @@ def prepare_gradient_input(request: KernelRequest) -> Prepared:
 def prepare_gradient_seed(request: KernelRequest) -> Prepared:
     """sum(u * (p - onehot(labels))) / N."""
 
-    def gradient_seed(out: Array, u: Array, probabilities: Array, labels: Array) -> None:
+    def gradient_seed(
+        out: Array, u: Array, logits: Array, probabilities: Array, labels: Array
+    ) -> None:
         out[...] = (u * _errors(probabilities, labels)).sum() / len(u)
 
     return Prepared(gradient_seed)

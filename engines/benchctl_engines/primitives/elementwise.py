@@ -37,9 +37,18 @@ def _floating(name: str) -> Any:
     return infer
 
 
-def _binary(name: str, **options: Any) -> Primitive:
+def _dividing(*specs: TensorSpec) -> TensorSpec:
+    if not all(each.floating for each in specs):
+        received = " and ".join(str(each) for each in specs)
+        raise ShapeError(f"divide expected float32 or float64, received {received}")
+    result: TensorSpec = _broadcasting("divide")(*specs)
+    return result
+
+
+def _binary(name: str, infer: Any = None, **options: Any) -> Primitive:
     rule = ScalarRule(scalar_function(name), 2)
-    return Primitive(name, _broadcasting(name), inplace=((0, 0), (0, 1)), scalar=rule, **options)
+    infer = infer or _broadcasting(name)
+    return Primitive(name, infer, inplace=((0, 0), (0, 1)), scalar=rule, **options)
 
 
 def _unary(name: str, **options: Any) -> Primitive:
@@ -52,7 +61,7 @@ def _unary(name: str, **options: Any) -> Primitive:
 add = _binary("add")
 subtract = _binary("subtract")
 multiply = _binary("multiply", saves_inputs=(0, 1))
-divide = _binary("divide", saves_inputs=(0, 1))
+divide = _binary("divide", infer=_dividing, saves_inputs=(0, 1))
 negative = _unary("negative")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair
@@ -81,6 +82,22 @@ _ALL_AXES = tuple(tuple(range(rank)) for rank in range(33))
 """All axes of a tensor, by rank (NumPy allows 32)."""
 
 
+def _axis(name: str, axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{name} expected an axis of a rank-{rank} tensor, received {axis}")
+    return axis % rank
+
+
+def _pair(sizes: Sequence[int]) -> Pair:
+    first, second = sizes
+    return int(first), int(second)
+
+
+def _pairs(padding: Sequence[Sequence[int]]) -> Padding:
+    first, second = padding
+    return _pair(first), _pair(second)
+
+
 def sum(x: Any, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """Sum over `axes`, all of them for None."""
     if axes is None and not keepdims:
@@ -116,7 +133,10 @@ def reshape(x: Any, shape: tuple[int, ...]) -> Any:
 def transpose(x: Any, axes: tuple[int, ...] | None = None) -> Any:
     """Axes in another order, reversed for None."""
     rank = x.spec.rank
-    order = tuple(reversed(range(rank))) if axes is None else tuple(axis % rank for axis in axes)
+    if axes is None:
+        order = tuple(reversed(range(rank)))
+    else:
+        order = tuple(_axis("transpose", axis, rank) for axis in axes)
     return transpose_primitive(x, axes=order)
 
 
@@ -156,12 +176,12 @@ def conv2d(
     layout: str = "NCHW",
 ) -> Any:
     """Cross-correlation of x with the filters w; see the vocabulary for layouts."""
-    return conv2d_primitive(x, w, stride=stride, padding=padding, layout=layout)
+    return conv2d_primitive(x, w, stride=_pair(stride), padding=_pairs(padding), layout=layout)
 
 
 def bias_add(x: Any, b: Any, axis: int = -1) -> Any:
     """x + b with the vector b along `axis`."""
-    return bias_add_primitive(x, b, axis=axis % x.spec.rank)
+    return bias_add_primitive(x, b, axis=_axis("bias_add", axis, x.spec.rank))
 
 
 def max_pool2d(
@@ -172,8 +192,13 @@ def max_pool2d(
     layout: str = "NCHW",
 ) -> Any:
     """Maximum over windows; `stride` is the window where None."""
-    attributes = {"window": window, "stride": stride or window}
-    return max_pool2d_primitive(x, padding=padding, layout=layout, **attributes)[0]
+    return max_pool2d_primitive(
+        x,
+        window=_pair(window),
+        stride=_pair(stride or window),
+        padding=_pairs(padding),
+        layout=layout,
+    )[0]
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:

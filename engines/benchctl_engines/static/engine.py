@@ -96,7 +96,7 @@ class StaticRunner:
                 for name, array in inputs.items()
             }
             self._variables = {
-                name: variable(array, name=name) for name, array in parameters.items()
+                name: variable(array, name=name, copy=False) for name, array in parameters.items()
             }
             ops = StaticVocabulary(graph, self._options.seed)
             outputs = self._workload.program(ops, self._variables, self._placeholders, self._case)

@@ -71,7 +71,8 @@ def _reachable_calls(nodes: Sequence[Node], targets: set[Node]) -> dict[Node, _C
             calls.get(each.node) if each.index == 0 and each.spec.floating else None
             for each in node.operands
         )
-        flows = any(source is not None for source in sources) and node.primitive.rule is not None
+        # A float result without a rule is met with an error in the walk, not with silence.
+        flows = any(source is not None for source in sources) and node.outputs[0].spec.floating
         if node in targets or flows:
             calls[node] = _Call(node, sources if flows else ())
     return calls

@@ -145,9 +145,13 @@ class Graph:
         return node
 
     def _unique(self, name: str) -> str:
-        count = self._names.get(name, 0)
-        self._names[name] = count + 1
-        return f"{name}_{count}" if count else name
+        unique = name
+        while unique in self._names:
+            count = self._names[name]
+            self._names[name] = count + 1
+            unique = f"{name}_{count}"
+        self._names[unique] = 1
+        return unique
 
     def freeze(self) -> None:
         """Forbid new nodes: a graph that grows in a loop is the classic leak."""
@@ -173,20 +177,24 @@ class Graph:
         try:
             yield self
         finally:
-            _DEFAULTS.remove(self)
+            _DEFAULTS.pop()
 
     def __repr__(self) -> str:
         return f"Graph({len(self.nodes)} nodes)"
 
 
 class Variable(Value):
-    """State that a session keeps between runs: read like a value, changed by assign."""
+    """State that a session keeps between runs: read like a value, changed by assign.
 
-    __slots__ = ("initial",)
+    `initial` is its value at the start; `given` the array that the user handed in.
+    """
 
-    def __init__(self, node: Node, initial: Array) -> None:
+    __slots__ = ("given", "initial")
+
+    def __init__(self, node: Node, initial: Array, given: Array) -> None:
         super().__init__(node, 0, node.outputs[0].spec)
         self.initial = initial
+        self.given = given
 
 
 _SOURCES = {"placeholder", "constant", "variable", "step"}
@@ -240,20 +248,21 @@ def _as_operand(
             f"{values[0].node.origin}, with an eager tensor used at {site}; feed the tensor's "
             "array through a placeholder or make it a constant"
         )
-    array = np.asarray(operand)
+    # Copied: what the user does to the array later must not reach the graph.
+    array = np.array(operand)
     if not isinstance(operand, np.ndarray):
         array = array.astype(_number_dtype(operand, values))
     return emit_constant(graph, array, site)
 
 
 def _number_dtype(number: Any, values: Sequence[Value]) -> str:
-    if isinstance(number, bool):
+    if isinstance(number, bool | np.bool_):
         return "bool"
     floating = [each.spec.dtype for each in values if each.spec.floating]
     if floating:
         return floating[0]
     numeric = [each.spec.dtype for each in values if each.spec.dtype != "bool"]
-    return numeric[0] if isinstance(number, int) and numeric else "float32"
+    return numeric[0] if isinstance(number, int | np.integer) and numeric else "float32"
 
 
 def emit_constant(graph: Graph, array: Array, origin: Site, name: str = "") -> Value:
@@ -283,8 +292,12 @@ def placeholder(dtype: str = "float32", shape: Sequence[int] = (), name: str = "
     return node.outputs[0]
 
 
-def variable(initial: Any, dtype: str | None = None, name: str = "") -> Variable:
-    """State with an initial value, in the default graph."""
+def variable(initial: Any, dtype: str | None = None, name: str = "", copy: bool = True) -> Variable:
+    """State with an initial value, in the default graph; `copy` off keeps the array given.
+
+    The copy makes later changes of the array harmless; it costs memory that a session with
+    share_variables has no use for.
+    """
     array = np.asarray(initial)
     if dtype is None and not isinstance(initial, np.ndarray | np.generic):
         dtype = {"i": "int32", "f": "float32"}.get(array.dtype.kind)
@@ -292,7 +305,7 @@ def variable(initial: Any, dtype: str | None = None, name: str = "") -> Variable
     graph = default_graph()
     attributes = {"shape": array.shape, "dtype": str(array.dtype)}
     node = graph.emit(variable_source, (), attributes, origin=graph.site(), name=name)
-    made = Variable(node, array)
+    made = Variable(node, array.copy() if copy else array, array)
     node.outputs = (made,)
     node.payload = made
     return made

@@ -8,8 +8,12 @@ import numpy as np
 
 from ..contract import Array
 from ..devices.cpu import aligned_bytes
-from ..kernels.table import KernelRequest, Prepared, select
+from ..kernels.table import KernelRequest, NoKernelError, Prepared, select
 from .graph import Node
+
+
+class NanError(ArithmeticError):
+    """A result held a NaN; raised under check_nan, naming the user's line."""
 
 
 def prepare_node(node: Node, device: str, threads: int) -> tuple[str, Prepared]:
@@ -20,7 +24,10 @@ def prepare_node(node: Node, device: str, threads: int) -> tuple[str, Prepared]:
         node.attributes,
         threads,
     )
-    row = select(node.primitive.name, device, request)
+    try:
+        row = select(node.primitive.name, device, request)
+    except NoKernelError as error:
+        raise NoKernelError(f"{error}   (made at {node.origin.describe()})") from None
     return f"{node.primitive.name}:{row.name}", row.prepare(request)
 
 
@@ -31,3 +38,10 @@ def run_once(node: Node, arrays: Sequence[Array], device: str, threads: int) -> 
     workspace = (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
     prepared.run(*outs, *arrays, *workspace)
     return outs
+
+
+def check_nan(node: Node, *outputs: Array) -> None:
+    """Raise `NanError` where a result of the node holds a NaN."""
+    for array in outputs:
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise NanError(f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})")

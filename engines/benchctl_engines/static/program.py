@@ -21,7 +21,7 @@ from ..devices.cpu import POOLED_BYTES, BufferPool, aligned_bytes
 from ..kernels.table import Prepared
 from ..primitives.specs import TensorSpec
 from .graph import Node, Value
-from .launch import prepare_node
+from .launch import check_nan, prepare_node
 from .passes.plan_memory import MemoryPlan, plan_memory
 from .sources import constant_source, placeholder_source, step_source, variable_source
 from .step_graph import PassReport, StepGraph, updated_variable
@@ -30,8 +30,8 @@ from .switches import PassSwitches
 _numbers = count()
 
 
-class NanError(ArithmeticError):
-    """A result held a NaN; raised under check_nan, naming the user's line."""
+NOT_FED = object()
+"""Stands for a feed that was not given, so that the step itself can say so."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class State:
         """The session's array of a variable, made from its initial value on first use."""
         array = self.variables.get(variable)
         if array is None:
-            array = variable.initial if self._share else variable.initial.copy()
+            array = variable.given if self._share else variable.initial.copy()
             self.variables[variable] = array
         return array
 
@@ -221,7 +221,10 @@ class _Builder:
         names = [f"x{index}" for index in range(len(self.feeds))]
         self.bound["ndarray"] = np.ndarray
         checked = self._checked_by_first(launches)
-        lines = [f"def step({', '.join(names)}):"]
+        self.bound["NOT_FED"] = NOT_FED
+        parameters = [*(f"{name}=NOT_FED" for name in names), "*more"]
+        lines = [f"def step({', '.join(parameters)}):"]
+        lines += ["    if more:", f"        return recheck({', '.join([*names, '*more'])})"]
         for index, feed in enumerate(self.feeds):
             lines += self._feed_check(index, feed, names, names[index] in checked)
         lines.append("    try:")
@@ -247,7 +250,7 @@ class _Builder:
                 places[len(lines) + len(body) + 1] = index
                 body.append(call + comment)
             if self.switches.check_nan:
-                self.bound["check_nan"] = _check_nan
+                self.bound["check_nan"] = check_nan
                 self.bound[f"n{index}"] = launch.node
                 outputs = launch.arrays[: len(launch.node.outputs)]
                 body.append(f"check_nan(n{index}, {', '.join(outputs)})")
@@ -312,9 +315,16 @@ class _Builder:
         """Copies of fetched sources (their value before the step) and of updated variables."""
         copies: dict[str, list[str]] = {"before": [], "after": []}
         results = []
+        given: set[Value] = set()
         for index, value in enumerate(self.returned):
-            if value in fresh:
+            if value in fresh and value not in given:
+                given.add(value)
                 results.append(fresh[value])
+                continue
+            if value in fresh:
+                # Fetched twice, or merged with another: the user gets arrays of their own.
+                copies["after"].append(f"r{index} = {fresh[value]}.copy()")
+                results.append(f"r{index}")
                 continue
             when = "after" if updated_variable(value.node) else "before"
             copies[when].append(f"r{index} = {self.names[value]}.copy()")
@@ -341,13 +351,19 @@ class _Builder:
         after = [(line.split()[0], line.split()[2].split(".")[0]) for line in copies["after"]]
         specs = {name: value.spec for value, name in fresh.items()}
         feeds, bound, pool = self.feeds, self.bound, self.state.pool
-        check_nan = self.switches.check_nan
+        watching = self.switches.check_nan
+        poisoned = self._poison_lines() if self.switches.poison else {}
+        dead = {
+            node: [bound[line.split(".")[0]] for line in lines] for node, lines in poisoned.items()
+        }
 
         def call(*arrays: Array) -> list[Array]:
-            for feed, array in zip(feeds, arrays, strict=True):
-                if not _as_declared(array, feed.spec):
-                    result: list[Array] = bound["recheck"](*arrays)
-                    return result
+            declared = len(arrays) == len(feeds) and all(
+                _as_declared(array, feed.spec) for feed, array in zip(feeds, arrays, strict=True)
+            )
+            if not declared:
+                result: list[Array] = bound["recheck"](*arrays)
+                return result
             environment = dict(bound)
             environment.update((f"x{index}", array) for index, array in enumerate(arrays))
             environment.update((name, environment[source].copy()) for name, source in before)
@@ -359,8 +375,10 @@ class _Builder:
                 except Exception as error:
                     error.add_note(failure_note(launch.node))
                     raise
-                if check_nan:
-                    _check_nan(launch.node, *operands[: len(launch.node.outputs)])
+                if watching:
+                    check_nan(launch.node, *operands[: len(launch.node.outputs)])
+                for buffer in dead.get(launch.node, ()):
+                    buffer.fill(255)
             if "step_number" in environment:
                 environment["step_number"][()] += 1
             environment.update((name, environment[source].copy()) for name, source in after)
@@ -411,12 +429,6 @@ def _executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[...
     exec(compile(source, filename, "exec"), bound)
     function: Callable[..., Any] = bound["step"]
     return function
-
-
-def _check_nan(node: Node, *outputs: Array) -> None:
-    for array in outputs:
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise NanError(f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})")
 
 
 def failure_note(node: Node) -> str:

@@ -15,7 +15,7 @@ from ..contract import Array
 from ..devices.cpu import usable_cores
 from .graph import Graph, Value, default_graph
 from .passes.pipeline import optimise
-from .program import Program, State, compile_program
+from .program import NOT_FED, Program, State, compile_program
 from .sources import placeholder_source
 from .step_graph import PassReport, pruned
 from .switches import PassSwitches
@@ -80,7 +80,7 @@ class CompileReport:
 class Session:
     """Runs values of a graph. Variables live here, starting from their initial values.
 
-    `share_variables` works on the variables' initial arrays instead of copies.
+    `share_variables` works on the arrays that the variables were made from instead of copies.
     """
 
     def __init__(
@@ -125,17 +125,18 @@ class Session:
 
         Raises `FeedError` where a placeholder that the fetches need is not fed.
         """
-        fetched = fetches if fetches.__class__ is not list else (*fetches,)
-        if not feed_dict:
-            call = self._known((fetched,)) or self._prepared(fetches, {})
-            return call()
-        call = self._known((fetched, *feed_dict)) or self._prepared(fetches, feed_dict)
-        return call(*feed_dict.values())
+        call = None
+        if fetches.__class__ is list:
+            key = ((*fetches,), *feed_dict) if feed_dict else ((*fetches,),)
+            call = self._known(key)
+        if call is None:
+            call = self._prepared(fetches, feed_dict or {})
+        return call(*feed_dict.values()) if feed_dict else call()
 
     def _known(self, key: Any) -> Callable[..., Any] | None:
         try:
             return self._calls.get(key)
-        except TypeError:  # a nest with a list or dictionary inside has no hash
+        except TypeError:  # a nest inside the list has no hash
             return None
 
     def make_callable(self, fetches: Any, feeds: Sequence[Value] = ()) -> Callable[..., Any]:
@@ -149,19 +150,17 @@ class Session:
                     f"feed_dict expected placeholders as keys, received {type(key).__name__}"
                 )
         call = self._packed(fetches, tuple(feed_dict))
-        try:
-            form = tuple(fetches) if isinstance(fetches, list) else fetches
-            # A list and a tuple of the same values share a key, so only lists use the fast way.
-            if not isinstance(fetches, tuple | dict):
-                self._calls[(form, *feed_dict)] = call
-        except TypeError:
-            pass
+        if type(fetches) is list and all(isinstance(each, Value) for each in fetches):
+            self._calls[((*fetches,), *feed_dict)] = call
         return call
 
     def _packed(self, fetches: Any, feeds: tuple[Value, ...]) -> Callable[..., Any]:
         values, wanted, pack = _flatten(fetches)
-        program = self.program(values, wanted, feeds)
-        step = program.call
+        # One program serves every order in which the same placeholders are fed.
+        ordered = tuple(sorted(feeds, key=lambda feed: feed.node.sequence))
+        step = self.program(values, wanted, ordered).call
+        if ordered != feeds:
+            step = _reordered(step, [feeds.index(each) for each in ordered], len(feeds))
         if type(fetches) is list and all(isinstance(each, Value) for each in fetches):
             return step
 
@@ -208,6 +207,7 @@ class Session:
         self._programs[key] = program
         if len(self._programs) > _KEPT_PROGRAMS:
             self._programs.popitem(last=False)
+            self._calls.clear()
         return program
 
     def _check_values(self, fetches: Sequence[Value]) -> None:
@@ -220,6 +220,11 @@ class Session:
 
     def _check_feeds(self, nodes: Sequence[Any], feeds: tuple[Value, ...]) -> None:
         for feed in feeds:
+            if feed.graph is not self.graph:
+                raise FeedError(
+                    f"feed_dict expected placeholders of the session's own graph, received "
+                    f"{feed!r}   (made at {feed.node.origin.describe()})"
+                )
             if feed.node.primitive is not placeholder_source:
                 raise FeedError(
                     f"feed_dict expected placeholders, received {feed!r}, a result of "
@@ -299,17 +304,46 @@ def _nothing(arrays: Any) -> None:
     return None
 
 
+def _reordered(
+    step: Callable[..., list[Array]], order: Sequence[int], count: int
+) -> Callable[..., list[Array]]:
+    """The step with its feeds in another order."""
+
+    def call(*arrays: Any) -> list[Array]:
+        _check_count(count, arrays)
+        return step(*[arrays[place] for place in order])
+
+    return call
+
+
+def _check_count(expected: int, arrays: Sequence[Any]) -> None:
+    given = [array for array in arrays if array is not NOT_FED]
+    if len(given) != expected:
+        raise FeedError(
+            f"the step expected {expected} {'feed' if expected == 1 else 'feeds'}, "
+            f"received {len(given)}"
+        )
+
+
 def _converted(feeds: tuple[Value, ...], arrays: Sequence[Any]) -> list[Array]:
     """Feeds as declared: converted where that loses no kind of number, else `FeedError`."""
-    result = []
-    for feed, given in zip(feeds, arrays, strict=True):
-        array = np.asarray(given)
-        kinds = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}[feed.spec.numpy_dtype.kind]
-        if array.shape != feed.spec.shape or array.dtype.kind not in kinds:
-            raise FeedError(
-                f"placeholder {feed.node.name!r} expected {feed.spec}, received "
-                f"{array.dtype}{list(array.shape)}   (made at {feed.node.origin.describe()})"
-            )
-        plain = array.view(np.ndarray) if type(array) is not np.ndarray else array
-        result.append(np.require(plain, feed.spec.numpy_dtype, ["C", "A", "W"]))
-    return result
+    _check_count(len(feeds), arrays)
+    return [_as_fed(feed, np.asarray(given)) for feed, given in zip(feeds, arrays, strict=True)]
+
+
+def _as_fed(feed: Value, array: Array) -> Array:
+    dtype = feed.spec.numpy_dtype
+    kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[dtype.kind]
+    fits = array.shape == feed.spec.shape and array.dtype.kind in kinds
+    if fits and dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype.type)  # type: ignore[type-var]
+        fits = limits.min <= int(array.min()) and int(array.max()) <= limits.max
+    if not fits:
+        raise FeedError(
+            f"placeholder {feed.node.name!r} expected {feed.spec}, received "
+            f"{array.dtype}{list(array.shape)}"
+            + (" with numbers out of range" if array.shape == feed.spec.shape else "")
+            + f"   (made at {feed.node.origin.describe()})"
+        )
+    plain = array.view(np.ndarray) if type(array) is not np.ndarray else array
+    return np.require(plain, dtype, ["C", "A", "W"])

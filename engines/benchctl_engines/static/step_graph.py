@@ -116,11 +116,23 @@ def updated_variable(node: Node) -> Node | None:
     return target
 
 
-def predecessors(step: StepGraph) -> dict[Node, set[Node]]:
-    """What must run before each node: its operands, and all readers of a state before its update.
+def check_single_updates(step: StepGraph) -> None:
+    """Raise `CyclicUpdateError` where two updates change one state in no order."""
+    seen: dict[Value, Node] = {}
+    for node in step.nodes:
+        if node.primitive.effect != "update":
+            continue
+        state = node.operands[0]
+        if state in seen:
+            raise CyclicUpdateError(
+                f"variable {state.name} is changed twice in one step, at {seen[state].origin} and "
+                f"{node.origin}; let the second change use the first one's result"
+            )
+        seen[state] = node
 
-    Raises `CyclicUpdateError` where two updates change one state in no order.
-    """
+
+def predecessors(step: StepGraph) -> dict[Node, set[Node]]:
+    """What must run before each node: its operands; for an update all readers of its state."""
     before = {node: {each.node for each in node.operands} for node in step.nodes}
     readers = consumers(step)
     for node in step.nodes:
@@ -128,14 +140,8 @@ def predecessors(step: StepGraph) -> dict[Node, set[Node]]:
             continue
         state = node.operands[0]
         for reader in readers[state]:
-            if reader is node:
-                continue
-            if reader.primitive.effect == "update" and reader.operands[0] is state:
-                raise CyclicUpdateError(
-                    f"variable {state.name} is changed twice in one step, at {node.origin} and "
-                    f"{reader.origin}; let the second change use the first one's result"
-                )
-            before[node].add(reader)
+            if reader is not node:
+                before[node].add(reader)
     return before
 
 

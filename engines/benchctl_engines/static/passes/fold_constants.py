@@ -7,15 +7,20 @@ trade a cheap operation for memory.
 from __future__ import annotations
 
 from ..graph import Graph, Node, Value, emit_constant
-from ..launch import run_once
+from ..launch import check_nan, run_once
 from ..sources import constant_source
 from ..step_graph import StepGraph, rewrite
 
 _ALLOWED_BYTES = 1 << 20
 
 
-def fold_constants(step: StepGraph, device: str, threads: int) -> tuple[StepGraph, dict[str, int]]:
-    """The step with constant expressions replaced by constants; counts folded and bytes added."""
+def fold_constants(
+    step: StepGraph, device: str, threads: int, refuse_nan: bool = False
+) -> tuple[StepGraph, dict[str, int]]:
+    """The step with constant expressions replaced by constants; counts folded and bytes added.
+
+    Raises `NanError` where `refuse_nan` and a folded value holds one.
+    """
     counts = {"folded": 0, "bytes_added": 0}
 
     def fold(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
@@ -29,6 +34,8 @@ def fold_constants(step: StepGraph, device: str, threads: int) -> tuple[StepGrap
             return None
         arrays = [each.node.payload for each in operands]
         results = run_once(node, arrays, device, threads)
+        if refuse_nan:
+            check_nan(node, *results)
         counts["folded"] += 1
         counts["bytes_added"] += produced
         origin = node.origin.touched_by("fold_constants")

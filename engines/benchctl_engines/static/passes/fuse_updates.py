@@ -1,13 +1,14 @@
 """`w -= rate * gradient` in one operation; where the gradient is a matrix product, the product is
 accumulated into w panel by panel and never exists as a whole.
 
-Legal where the gradient is read by nobody else and not fetched.
+Legal where the gradient is read by nobody else and not fetched, and where what the fused operation
+reads is no variable that this step changes: the unfused step reads that before any change.
 """
 
 from __future__ import annotations
 
 from ..graph import Graph, Node, Value
-from ..sources import constant_source
+from ..sources import constant_source, variable_source
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 
@@ -26,13 +27,14 @@ def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         if node.primitive.name != "assign_sub":
             return None
         found = _scaled(node.operands[1]) if private(node.operands[1]) else None
-        if found is None:
+        if found is None or _is_state(found[0]):
             return None
         gradient, scale = found
         origin = node.origin.touched_by("fuse_updates")
         counts["bytes_not_materialised"] += gradient.spec.nbytes
         product = gradient.node
-        if product.primitive.name == "matmul" and private(gradient):
+        stateless = not any(_is_state(each) for each in product.operands)
+        if product.primitive.name == "matmul" and private(gradient) and stateless:
             counts["products"] += 1
             counts["bytes_not_materialised"] += gradient.spec.nbytes
             sources = (operands[0], *(moved[each] for each in product.operands))
@@ -43,6 +45,10 @@ def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return emit_like(graph, "assign_sub_scaled", sources, {"scale": scale}, origin)
 
     return rewrite(step, fuse), counts
+
+
+def _is_state(value: Value) -> bool:
+    return value.node.primitive is variable_source or value.node.primitive.effect == "update"
 
 
 def _scaled(delta: Value) -> tuple[Value, float] | None:

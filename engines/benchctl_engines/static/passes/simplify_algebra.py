@@ -80,7 +80,9 @@ def _divide(graph: Graph, node: Node, operands: tuple[Value, ...]) -> Value | No
 
 def _subtract(graph: Graph, node: Node, operands: tuple[Value, ...]) -> Value | None:
     a, b = operands
-    return a if _is_constant(b, 0.0) and a.spec is node.outputs[0].spec else None
+    if not _is_constant(b, 0.0) or np.signbit(b.node.payload).any():
+        return None  # x - (-0) turns -0 into 0
+    return a if a.spec is node.outputs[0].spec else None
 
 
 def _negative(graph: Graph, node: Node, operands: tuple[Value, ...]) -> Value | None:
