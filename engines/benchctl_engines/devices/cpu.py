@@ -7,16 +7,17 @@ first touch. The pool hands out memory that was touched before.
 from __future__ import annotations
 
 import os
-import sys
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..contract import Array
 from ..primitives.specs import TensorSpec
 
-POOLED_BYTES = 32 * 1024
-"""Arrays of at least this size come from the pool; smaller ones from NumPy's own cache."""
+POOLED_BYTES = 128 * 1024
+"""Arrays of at least this size come from the pool: malloc maps them anew (M_MMAP_THRESHOLD)."""
 
 _ALIGNMENT = 64
 
@@ -45,15 +46,17 @@ class BufferPool:
     __slots__ = ("_blocks", "_idle_references", "held_bytes", "peak_bytes")
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[Array]] = {}
+        # By size: (block, offset of its first aligned byte).
+        self._blocks: dict[int, list[tuple[Array, int]]] = {}
         self.held_bytes = 0
         self.peak_bytes = 0
-        probe = [np.empty(1, np.uint8)]
-        self._idle_references = self._references(probe, 0)
+        self._idle_references = 0
+        self._idle_references = self._count_when_idle()
 
-    @staticmethod
-    def _references(blocks: list[Array], index: int) -> int:
-        return sys.getrefcount(blocks[index])
+    def _count_when_idle(self) -> int:
+        """What getrefcount says, in the loop of `take`, of a block that no array views."""
+        counts = [getrefcount(block) for block, _ in [(np.empty(1, np.uint8), 0)]]
+        return counts[0]
 
     def take(self, spec: TensorSpec) -> Array:
         """An uninitialised array of this spec, 64-byte aligned."""
@@ -61,29 +64,23 @@ class BufferPool:
         blocks = self._blocks.get(nbytes)
         if blocks is None:
             blocks = self._blocks[nbytes] = []
-        for index in range(len(blocks)):
-            if self._references(blocks, index) == self._idle_references:
-                # Most recently used last: its pages are the warmest.
-                block = blocks[index]
-                return self._view(block, spec)
+        for block, offset in blocks:
+            if getrefcount(block) == self._idle_references:
+                return ndarray(spec.shape, spec.numpy_dtype, block, offset)
         block = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        blocks.append(block)
+        offset = -block.ctypes.data % _ALIGNMENT
+        blocks.append((block, offset))
         self.held_bytes += nbytes
         self.peak_bytes = max(self.peak_bytes, self.held_bytes)
-        return self._view(block, spec)
-
-    @staticmethod
-    def _view(block: Array, spec: TensorSpec) -> Array:
-        offset = -block.ctypes.data % _ALIGNMENT
-        return np.ndarray(spec.shape, spec.numpy_dtype, buffer=block, offset=offset)
+        return ndarray(spec.shape, spec.numpy_dtype, block, offset)
 
     def clear(self) -> None:
         """Give idle blocks back to the system."""
         for nbytes, blocks in list(self._blocks.items()):
             busy = [
-                blocks[index]
-                for index in range(len(blocks))
-                if self._references(blocks, index) != self._idle_references
+                (block, offset)
+                for block, offset in blocks
+                if getrefcount(block) != self._idle_references
             ]
             self.held_bytes -= nbytes * (len(blocks) - len(busy))
             self._blocks[nbytes] = busy

@@ -84,7 +84,7 @@ def write_source(loop: Loop, threads: int, raw: bool = False) -> str:
         "import math",
         "",
         "import numpy as np",
-        f"from numba import {'carray, ' if raw else ''}njit, prange, types",
+        f"from numba import {'carray, ' if raw else ''}njit, prange, types, uint64",
         f"from numpy import {loop.dtype} as real",
     ]
     if raw:
@@ -208,19 +208,24 @@ def _indent(lines: list[str], depth: int) -> list[str]:
 
 
 def _flat_body(loop: Loop, parallel: bool) -> list[str]:
-    # Sizes come from an operand, since the source does not know them.
+    # Sizes come from an operand, since the source does not know them. Indices are unsigned: a
+    # signed one might be negative, and the test for that keeps LLVM from using vector registers.
     sized = "o0" if loop.stores else f"a{next(i for i, axes in enumerate(loop.axes) if axes)}"
     index = dict.fromkeys(range(-1, len(loop.inputs)), "i")
-    lines = [f"n = {sized}.size"]
+    lines = [f"n = uint64({sized}.size)"]
     if not parallel and not loop.sums:
         lines += ["for i in range(n):", *_indent(_element_lines(loop, index), 1)]
         return _indent(lines, 1)
-    lines += [f"blocks = (n + {BLOCK - 1}) // {BLOCK}", *_partials(loop, parallel, "blocks")]
+    lines += [
+        f"blocks = (n + uint64({BLOCK - 1})) // uint64({BLOCK})",
+        *_partials(loop, parallel, "blocks"),
+    ]
     inner = [
-        f"start = block * {BLOCK}",
-        f"stop = min(n, start + {BLOCK})",
+        f"start = uint64(block) * uint64({BLOCK})",
+        f"count = min(n - start, uint64({BLOCK}))",
         *[f"t{i} = real(0)" for i in range(len(loop.sums))],
-        "for i in range(start, stop):",
+        "for k in range(count):",
+        "    i = start + k",
         *_indent(_element_lines(loop, index), 1),
         *_collect(loop, parallel, "block"),
     ]
@@ -253,18 +258,18 @@ def _nested_body(loop: Loop, parallel: bool) -> list[str]:
     outer = math.prod(sizes[:-1])
     inner_size = sizes[-1]
     lines = [f"outer = {outer}", *_partials(loop, parallel, "outer")]
-    body = []
+    body = ["j = uint64(row)"]
     remaining = outer
     for axis, size in enumerate(sizes[:-1]):
         remaining //= max(size, 1)
-        body.append(f"j{axis} = (j // {remaining}) % {size}")
-    index = {-1: f"j * {inner_size} + i"}
+        body.append(f"j{axis} = (j // uint64({remaining})) % uint64({size})")
+    index = {-1: f"j * uint64({inner_size}) + i"}
     for operand, axes in enumerate(operands):
         index[operand] = _index_expression(axes, sizes)
     body += [f"t{i} = real(0)" for i in range(len(loop.sums))]
-    body += [f"for i in range({inner_size}):", *_indent(_element_lines(loop, index), 1)]
-    body += _collect(loop, parallel, "j")
-    lines += [f"for j in {'prange' if parallel else 'range'}(outer):", *_indent(body, 1)]
+    body += [f"for i in range(uint64({inner_size})):", *_indent(_element_lines(loop, index), 1)]
+    body += _collect(loop, parallel, "row")
+    lines += [f"for row in {'prange' if parallel else 'range'}(outer):", *_indent(body, 1)]
     return _indent(lines + _totals(loop, parallel, "outer"), 1)
 
 
@@ -273,7 +278,7 @@ def _index_expression(axes: tuple[int, ...], sizes: list[int]) -> str:
     stride = 1
     for axis in reversed(axes):
         name = "i" if axis == len(sizes) - 1 else f"j{axis}"
-        terms.append(name if stride == 1 else f"{name} * {stride}")
+        terms.append(name if stride == 1 else f"{name} * uint64({stride})")
         stride *= sizes[axis]
     return " + ".join(reversed(terms))
 

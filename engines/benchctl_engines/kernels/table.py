@@ -121,10 +121,10 @@ def load_device(device: str) -> None:
     """Import the modules that hold the kernels of `device`, once."""
     if device in _LOADED:
         return
-    # Numba's OpenMP threads spin after a loop and BLAS's after a product: on few cores each then
-    # waits for the other, 3 to 8 ms a change. The workqueue's threads sleep. Numba reads the
-    # variable when it is imported; a user's own choice stands.
-    os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+    # OpenMP's threads spin after a loop, and on few cores a matrix product that follows waits for
+    # them. A short spin keeps loops in a row quick and lets BLAS have the cores. OpenMP reads the
+    # variable when its first loop starts; a user's own choice stands.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     for module in _MODULES.get(device, ()):
         import_module(f"{__package__}.{module}")
     # Last: after a failed import the next call must not take half a table for a whole one.
