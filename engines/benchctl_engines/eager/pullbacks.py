@@ -19,7 +19,7 @@ from ..primitives.specs import TensorSpec
 from ..primitives.trace import PullbackTrace, TracedCall, trace_pullback
 
 if TYPE_CHECKING:
-    from .tensor import Plan
+    from .plans import Plan
 
 Pullback = Callable[[Any, Any, Any], Sequence[Any]]
 _numbers = count()

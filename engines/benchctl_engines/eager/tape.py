@@ -12,7 +12,10 @@ from ..devices.cpu import Device
 from ..primitives.elementwise import add
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
-from .tensor import Leaf, Tensor, accumulated, mode, tensor
+from .entries import Leaf
+from .mode import mode
+from .plans import accumulated
+from .tensor import Tensor, tensor
 
 
 @contextmanager

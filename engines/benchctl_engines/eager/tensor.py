@@ -7,205 +7,27 @@ how much workspace) is decided at the first call with such operands and kept in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from ..contract import Array
-from ..devices.cpu import POOLED_BYTES, Device, Kind, aligned_bytes
-from ..kernels.table import KernelRequest, select
+from ..devices.cpu import Device, Kind, aligned_bytes
 from ..primitives import elementwise, operations
 from ..primitives.operators import TensorOperators
-from ..primitives.primitive import OperandError, Primitive, Saved
+from ..primitives.primitive import OperandError, Primitive
 from ..primitives.reductions import sum_primitive
 from ..primitives.specs import ShapeError, TensorSpec, spec
 from ..source_sites import user_site
-from .pullbacks import Pullback, compiled_pullback
+from .entries import Entry, Leaf, recorded_entry
+from .mode import mode
+from .plans import Plan, array_spec, plan_of
 
-_EMPTY: dict[str, Any] = {}
 _KEPT_CONSTANTS = 256
-_next_sequence = count(1).__next__
 _empty = np.empty
 
 
-class _GradientMode:
-    """Whether operations are recorded; of a backward walk, whether it releases what it has used
-    and whether it is plain: neither recorded nor watched by hooks, so that arrays will do.
-    """
-
-    __slots__ = ("plain", "recording", "releasing")
-
-    def __init__(self) -> None:
-        self.recording = True
-        self.releasing = True
-        self.plain = True
-
-
-mode = _GradientMode()
 DEFAULT_DEVICE = Device("cpu")
-
-
-class Leaf:
-    """The tape's end at a tensor that the user made and asked gradients for."""
-
-    __slots__ = ("sequence", "tensor")
-    sources: tuple[Any, ...] = ()
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.sequence = _next_sequence()
-        self.tensor = tensor
-
-
-class Entry(Saved):
-    """One recorded call. It holds what the primitive declares to save, and nothing else.
-
-    Saved values are kept as arrays. Tensors of saved inputs are kept beside them only through
-    their tape, so that a derivative of higher order can flow on.
-    """
-
-    __slots__ = ("arrays", "outs", "plan")
-
-    def __init__(
-        self,
-        plan: Plan,
-        arrays: Sequence[Any],
-        sources: tuple[Any, ...],
-        outs: Sequence[Any],
-    ) -> None:
-        self.sequence = _next_sequence()
-        self.plan = plan
-        self.sources = sources
-        self.arrays: Sequence[Any] | None = arrays
-        self.outs = outs
-
-    def pull(self, gradient: Any) -> Sequence[Any]:
-        """The pullback's gradients; raises where the tape was already released.
-
-        Arrays in and out, unless the backward pass is itself recorded: then tensors.
-        """
-        arrays = self.arrays
-        if arrays is None:
-            raise RuntimeError(
-                "backward expected a tape that was not used yet, received one that an earlier "
-                "backward released; pass keep_tape=True to that call to run it twice"
-            )
-        plan = self.plan
-        if not mode.plain:
-            return self._pull_tensors(gradient)
-        outs = self.outs
-        if mode.releasing:
-            # The pool can use the memory as soon as the pullback lets go of it.
-            self.arrays = None
-            self.outs = ()
-        if None not in self.sources and plan.full_pullback is not None:
-            return plan.full_pullback(gradient, arrays, outs)
-        return plan.pullback(self.sources)(gradient, arrays, outs)
-
-    def _pull_tensors(self, gradient: Any) -> Sequence[Any]:
-        plan = self.plan
-        self.primitive = plan.primitive
-        self.attributes = plan.attributes
-        self.specs = plan.input_specs
-        kinds = [plan.device.kind(each) for each in plan.input_specs]
-        entries = self.sources if mode.recording else (None,) * len(kinds)
-        self.inputs = [
-            None if array is None else Tensor(array, kind, entry)
-            for array, kind, entry in zip(self.arrays or (), kinds, entries, strict=True)
-        ]
-        # Output 0 continues the tape, so that a second derivative can flow through it.
-        self.outputs = [
-            None
-            if array is None
-            else Tensor(array, plan.kinds[i], self if i == 0 and mode.recording else None)
-            for i, array in enumerate(self.outs)
-        ]
-        raw = not mode.recording
-        if raw:
-            gradient = Tensor(gradient, plan.kind)
-        found: Sequence[Any] = plan.rule(gradient, self)
-        self.inputs = self.outputs = ()
-        if mode.releasing:
-            self.arrays, self.outs = None, ()
-        if raw:
-            return [None if each is None else each.array for each in found]
-        return found
-
-
-class Plan:
-    """A primitive made ready for operands of given kinds."""
-
-    __slots__ = (
-        "attributes",
-        "device",
-        "differentiable",
-        "full_pullback",
-        "input_specs",
-        "kind",
-        "kinds",
-        "make",
-        "pooled",
-        "primitive",
-        "pullbacks",
-        "records_operands",
-        "rule",
-        "run",
-        "saved_inputs",
-        "saved_outputs",
-        "saves_all_inputs",
-        "saves_outputs",
-        "simple",
-        "specs",
-        "workspace",
-    )
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        specs: tuple[TensorSpec, ...],
-        attributes: Mapping[str, Any],
-        device: Device,
-    ) -> None:
-        self.primitive = primitive
-        self.attributes = attributes
-        self.device = device
-        self.input_specs = specs
-        self.specs = primitive.output_specs(specs, attributes)
-        self.kinds = tuple(device.kind(each) for each in self.specs)
-        self.kind = self.kinds[0]
-        request = KernelRequest(specs, self.specs, attributes, device.threads)
-        kernel = select(primitive.name, device.name, request)
-        prepared = kernel.prepare(request)
-        self.run = prepared.run
-        device.kernel_names[f"{primitive.name}:{kernel.name}"] = None
-        self.workspace = (
-            spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None
-        )
-        pure = primitive.effect == "pure"
-        self.simple = pure and len(self.specs) == 1 and self.workspace is None
-        large = any(each.nbytes >= POOLED_BYTES for each in self.specs)
-        self.pooled = device.pooled and large
-        self.make = prepared.make if self.simple and not large else None
-        self.differentiable = pure and self.specs[0].floating
-        self.rule: Any = primitive.rule
-        self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
-        self.full_pullback: Pullback | None = None
-        self.saved_inputs = tuple(i in primitive.saves_inputs for i in range(len(specs)))
-        self.saved_outputs = tuple(i in primitive.saves_outputs for i in range(len(self.specs)))
-        self.saves_all_inputs = all(self.saved_inputs)
-        self.saves_outputs = any(self.saved_outputs)
-        self.records_operands = self.saves_all_inputs and not self.saves_outputs
-
-    def pullback(self, sources: Sequence[Any]) -> Pullback:
-        """The generated pullback for the inputs that have a source."""
-        needs = tuple([source is not None for source in sources])
-        found = self.pullbacks.get(needs)
-        if found is None:
-            found = compiled_pullback(self, needs, _plan_of(self.device))
-            self.pullbacks[needs] = found
-            if all(needs):
-                self.full_pullback = found
-        return found
 
 
 class Tensor(TensorOperators):
@@ -333,7 +155,7 @@ def quick_binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
         if plan.records_operands:
             entry = Entry(plan, (a.array, b.array), (first, second), ())
         else:
-            entry = _recorded(plan, (a.array, b.array), (first, second), (out,))
+            entry = recorded_entry(plan, (a.array, b.array), (first, second), (out,))
         return Tensor(out, plan.kind, entry)
 
     return call
@@ -402,25 +224,8 @@ def _entry(
         sources = tuple([operand.entry for operand in operands])
         for source in sources:
             if source is not None:
-                return _recorded(plan, arrays, sources, outs)
+                return recorded_entry(plan, arrays, sources, outs)
     return None
-
-
-def _recorded(
-    plan: Plan, arrays: Sequence[Any], sources: tuple[Any, ...], outs: Sequence[Any]
-) -> Entry:
-    """An entry with the declared values only."""
-    if not plan.saves_all_inputs:
-        arrays = [
-            array if saved else None for array, saved in zip(arrays, plan.saved_inputs, strict=True)
-        ]
-    if plan.saves_outputs:
-        outs = [
-            array if saved else None for array, saved in zip(outs, plan.saved_outputs, strict=True)
-        ]
-    else:
-        outs = ()
-    return Entry(plan, arrays, sources, outs)
 
 
 def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) -> Any:
@@ -476,31 +281,7 @@ def _prepare(
         for operand in operands
     )
     specs = tuple(operand.spec for operand in lifted)
-    return lifted, _plan_of(device)(primitive, specs, attributes)
-
-
-def _plan_of(device: Device) -> Callable[..., Plan]:
-    """The plans of a device, made where missing."""
-
-    def plan_of(
-        primitive: Primitive, specs: tuple[TensorSpec, ...], attributes: Mapping[str, Any]
-    ) -> Plan:
-        key = (primitive, *(device.kind(each) for each in specs), *attributes.items())
-        plan: Plan | None = device.plans.get(key)
-        if plan is None:
-            plan = device.plans[key] = Plan(primitive, specs, dict(attributes), device)
-        return plan
-
-    return plan_of
-
-
-def accumulated(total: Array, contribution: Array, owned: bool, device: Device) -> Array:
-    """total + contribution, into `total` where that is a sum of our own."""
-    made = _spec_of(total)
-    plan = _plan_of(device)(elementwise.add, (made, made), _EMPTY)
-    out = total if owned else device.empty(made)
-    plan.run(out, total, contribution)
-    return out
+    return lifted, plan_of(device)(primitive, specs, attributes)
 
 
 def lifted_dtype(value: Any, specs: Sequence[TensorSpec]) -> str:
@@ -522,7 +303,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        return Tensor(np.asarray(value, order="C"), device.kind(_spec_of(value)))
+        return Tensor(np.asarray(value, order="C"), device.kind(array_spec(value)))
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
@@ -537,10 +318,6 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
         constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
     made: Tensor = constant
     return made
-
-
-def _spec_of(array: Array) -> TensorSpec:
-    return spec(array.shape, array.dtype.name)
 
 
 def tensor(
@@ -559,7 +336,7 @@ def tensor(
     if dtype is None and not isinstance(data, np.ndarray | np.generic):
         dtype = {"f": "float32", "i": "int64"}.get(array.dtype.kind)
     array = np.asarray(array, dtype, order="C")
-    made = Tensor(array, (device or DEFAULT_DEVICE).kind(_spec_of(array)))
+    made = Tensor(array, (device or DEFAULT_DEVICE).kind(array_spec(array)))
     if requires_grad:
         if not made.spec.floating:
             raise ShapeError(f"requires_grad expected float32 or float64, received {made.spec}")
