@@ -40,6 +40,7 @@ class Plan:
         "saves_outputs",
         "simple",
         "specs",
+        "walks",
         "workspace",
     )
 
@@ -74,6 +75,8 @@ class Plan:
         self.rule: Any = primitive.rule
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         self.full_pullback: Pullback | None = None
+        # Remembered backward walks that start at such a call; see walks.py.
+        self.walks: list[Any] = []
         self.saved_inputs = tuple(i in primitive.saves_inputs for i in range(len(specs)))
         self.saved_outputs = tuple(i in primitive.saves_outputs for i in range(len(self.specs)))
         self.saves_all_inputs = all(self.saved_inputs)

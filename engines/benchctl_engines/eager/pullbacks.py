@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,16 @@ from ..primitives.trace import PullbackTrace, TracedCall, trace_pullback
 if TYPE_CHECKING:
     from .plans import Plan
 
-Pullback = Callable[[Any, Any, Any], Sequence[Any]]
+
+class Pullback(Protocol):
+    """A generated pullback; `gives[i]` tells whether input i gets a gradient at all."""
+
+    gives: tuple[bool, ...]
+
+    def __call__(self, g: Any, inputs: Any, outputs: Any) -> Sequence[Any]:
+        """One array or None per input."""
+
+
 _numbers = count()
 
 
@@ -43,6 +52,7 @@ def compiled_pullback(plan: Plan, needs: Sequence[bool], plan_of: Callable[..., 
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     exec(compile(source, filename, "exec"), bound)
     function: Pullback = bound["pullback"]
+    function.gives = tuple(name is not None for name in trace.gradients)
     return function
 
 
