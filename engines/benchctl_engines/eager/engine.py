@@ -13,7 +13,6 @@ from ..contract import (
     Availability,
     Case,
     EngineOptions,
-    Outputs,
     Paradigm,
     Program,
     RunnerFacts,
@@ -96,6 +95,7 @@ class EagerRunner:
         self._workload = workload
         self._case = case
         self._arrays = (parameters, inputs)
+        self._program = workload.program
         self._kind = workload.step(case)
         self._rate = workload.learning_rate(case)
         if device is None:
@@ -144,10 +144,10 @@ class EagerRunner:
         self._steps += 1
         if self._kind == "forward":
             with no_grad():
-                outputs = self._run()
+                outputs = self._program(self._ops, self._parameters, self._inputs, self._case)
             self._results = outputs.values
             return
-        outputs = self._run()
+        outputs = self._program(self._ops, self._parameters, self._inputs, self._case)
         seeds = None if outputs.seed is None else [outputs.seed]
         found = gradients(outputs.objective, self._sources, seeds)
         self._results = outputs.values
@@ -156,9 +156,6 @@ class EagerRunner:
             self._update(self._sources, found)
         else:
             self._gradients = found
-
-    def _run(self) -> Outputs:
-        return self._workload.program(self._ops, self._parameters, self._inputs, self._case)
 
     def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
         with no_grad():

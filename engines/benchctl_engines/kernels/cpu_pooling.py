@@ -40,6 +40,23 @@ def planes(images: Array) -> Array:
     return images.reshape(N * C, H, W)
 
 
+def _is_2x2_nchw(request: KernelRequest) -> bool:
+    attributes = request.attributes
+    plain = attributes["window"] == attributes["stride"] == (2, 2)
+    return plain and attributes["padding"] == ((0, 0), (0, 0)) and is_nchw(request)
+
+
+@kernel("max_pool2d", "cpu", "loop_2x2_nchw", when=_is_2x2_nchw)
+def prepare_max_pool_2x2_nchw(request: KernelRequest) -> Prepared:
+    """(y, offsets) of x, NCHW, for the windows of most networks."""
+    from .loops_pooling import max_pool_2x2_nchw
+
+    def max_pool2d_2x2_nchw(y: Array, offsets: Array, x: Array) -> None:
+        max_pool_2x2_nchw(planes(y), planes(offsets), planes(x))
+
+    return Prepared(max_pool2d_2x2_nchw)
+
+
 @kernel("max_pool2d", "cpu", "loop_nchw", when=_is_small_nchw)
 def prepare_max_pool_nchw(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NCHW."""

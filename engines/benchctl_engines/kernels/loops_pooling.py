@@ -48,6 +48,42 @@ def max_pool_nchw(
             offsets[plane, p, q] = max(winner, 0)
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _beats(value: float, best: float) -> bool:
+    """Whether a later element replaces the best so far; the first NaN stays."""
+    return (value > best) | ((value != value) & (best == best))
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def max_pool_2x2_nchw(y: Array, offsets: Array, x: Array) -> None:
+    """y, offsets [planes, P, Q] from x[planes, H, W]: 2x2 windows side by side, no padding.
+
+    Without inner loops over the window, and with unsigned indices, the row runs in vector
+    registers.
+    """
+    planes, P, Q = y.shape
+    for line in prange(planes * P):
+        plane = line // P
+        p = line - plane * P
+        above, below = x[plane, 2 * p], x[plane, 2 * p + 1]
+        out, places = y[plane, p], offsets[plane, p]
+        for q in range(np.uint64(Q)):
+            left = q + q
+            right = left + np.uint64(1)
+            best = above[left]
+            winner = np.uint8(0)
+            for value, place in (
+                (above[right], np.uint8(1)),
+                (below[left], np.uint8(2)),
+                (below[right], np.uint8(3)),
+            ):
+                wins = _beats(value, best)
+                best = value if wins else best
+                winner = place if wins else winner
+            out[q] = best
+            places[q] = winner
+
+
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
 def max_pool_nhwc(
     y: Array,
