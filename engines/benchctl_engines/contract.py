@@ -47,6 +47,9 @@ class Switch:
 class EngineOptions:
     """Everything a run decides for an engine; engines read no environment variables.
 
+    `threads` is what the harness also sets for BLAS and Numba in the worker's environment; a
+    caller who uses an engine directly sets those pools as their own libraries ask.
+
     `cache_directory` is where compiled kernels are kept; None means the engine's own default.
     """
 

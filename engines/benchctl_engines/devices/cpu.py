@@ -36,16 +36,30 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+IDLE_LIMIT_BYTES = 256 * 2**20
+"""What a pool may keep idle, or what was once in use at one time where that is more."""
+
+
 class BufferPool:
     """A caching allocator: a block is free again when no array refers to it.
 
     NumPy arrays keep a reference to the block that they view, so the block's reference count
-    tells whether it is in use; nothing has to be given back by hand.
+    tells whether it is in use; nothing has to be given back by hand. Blocks are kept by size, the
+    least recently needed sizes are let go when too much lies idle.
     """
 
-    __slots__ = ("_blocks", "_idle_references", "held_bytes", "peak_bytes")
+    __slots__ = (
+        "_blocks",
+        "_idle_references",
+        "held_bytes",
+        "idle_limit_bytes",
+        "peak_bytes",
+        "peak_used_bytes",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, idle_limit_bytes: int = IDLE_LIMIT_BYTES) -> None:
+        self.idle_limit_bytes = idle_limit_bytes
+        self.peak_used_bytes = 0
         # By size: (block, offset of its first aligned byte).
         self._blocks: dict[int, list[tuple[Array, int]]] = {}
         self.held_bytes = 0
@@ -70,20 +84,42 @@ class BufferPool:
         block = np.empty(nbytes + _ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % _ALIGNMENT
         blocks.append((block, offset))
+        self._blocks[nbytes] = self._blocks.pop(nbytes)  # the newest size is the last to go
         self.held_bytes += nbytes
+        self._trim()
         self.peak_bytes = max(self.peak_bytes, self.held_bytes)
         return ndarray(spec.shape, spec.numpy_dtype, block, offset)
 
+    def _busy(self, blocks: list[tuple[Array, int]]) -> list[tuple[Array, int]]:
+        return [
+            (block, offset)
+            for block, offset in blocks
+            if getrefcount(block) != self._idle_references
+        ]
+
+    def _trim(self) -> None:
+        """Let go of idle blocks, oldest sizes first, until no more than the limit lies idle."""
+        used = sum(nbytes * len(self._busy(each)) for nbytes, each in self._blocks.items())
+        self.peak_used_bytes = max(self.peak_used_bytes, used)
+        limit = max(self.idle_limit_bytes, self.peak_used_bytes)
+        for nbytes in list(self._blocks):
+            if self.held_bytes - used <= limit:
+                return
+            self._drop_idle(nbytes)
+
+    def _drop_idle(self, nbytes: int) -> None:
+        blocks = self._blocks[nbytes]
+        busy = self._busy(blocks)
+        self.held_bytes -= nbytes * (len(blocks) - len(busy))
+        if busy:
+            self._blocks[nbytes] = busy
+        else:
+            del self._blocks[nbytes]
+
     def clear(self) -> None:
         """Give idle blocks back to the system."""
-        for nbytes, blocks in list(self._blocks.items()):
-            busy = [
-                (block, offset)
-                for block, offset in blocks
-                if getrefcount(block) != self._idle_references
-            ]
-            self.held_bytes -= nbytes * (len(blocks) - len(busy))
-            self._blocks[nbytes] = busy
+        for nbytes in list(self._blocks):
+            self._drop_idle(nbytes)
 
 
 class Kind:

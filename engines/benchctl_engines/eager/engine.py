@@ -166,8 +166,13 @@ class EagerRunner:
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
         results = {name: each.array for name, each in self._results.items()}
-        names = zip(self._gradient_names, self._gradients, strict=False)
-        results.update((name, each.array) for name, each in names)
+        for name, each in zip(self._gradient_names, self._gradients, strict=False):
+            if each is None:
+                raise ValueError(
+                    f"the gradient of {name.removeprefix('grad_')!r} was asked for, and nothing "
+                    "that is differentiated depends on it"
+                )
+            results[name] = each.array
         if self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,24 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 _next_sequence = count(1).__next__
+_KEPT_ASSIGNED = 4096
 
 
 class Leaf:
     """The tape's end at a tensor that the user made and asked gradients for."""
 
-    __slots__ = ("sequence", "tensor")
+    __slots__ = ("_tensor", "sequence")
     sources: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Tensor) -> None:
         self.sequence = _next_sequence()
-        self.tensor = tensor
+        # Weak: tensor and leaf would otherwise keep each other alive.
+        self._tensor = weakref.ref(tensor)
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The user's tensor, None once it is gone."""
+        return self._tensor()
 
 
 class Entry(Saved):
@@ -34,7 +42,7 @@ class Entry(Saved):
     their tape, so that a derivative of higher order can flow on.
     """
 
-    __slots__ = ("arrays", "outs", "plan")
+    __slots__ = ("arrays", "assignments", "outs", "plan")
 
     def __init__(
         self,
@@ -48,6 +56,7 @@ class Entry(Saved):
         self.sources = sources
         self.arrays: Sequence[Any] | None = arrays
         self.outs = outs
+        self.assignments = mode.assignments
 
     def pull(self, gradient: Any) -> Sequence[Any]:
         """The pullback's gradients; raises where the tape was already released.
@@ -60,6 +69,8 @@ class Entry(Saved):
                 "backward expected a tape that was not used yet, received one that an earlier "
                 "backward released; pass keep_tape=True to that call to run it twice"
             )
+        if self.assignments != mode.assignments:
+            self._check_unchanged(arrays)
         plan = self.plan
         if not mode.plain:
             return self._pull_tensors(gradient)
@@ -71,6 +82,15 @@ class Entry(Saved):
         if None not in self.sources and plan.full_pullback is not None:
             return plan.full_pullback(gradient, arrays, outs)
         return plan.pullback(self.sources)(gradient, arrays, outs)
+
+    def _check_unchanged(self, arrays: Sequence[Any]) -> None:
+        for array in (*arrays, *self.outs):
+            changed = mode.assigned.get(id(array))
+            if changed is not None and changed[0]() is array and changed[1] > self.assignments:
+                raise RuntimeError(
+                    f"backward needs a value that {self.plan.primitive.name} used and that an "
+                    "assignment has changed since; take the gradients before the assignment"
+                )
 
     def _pull_tensors(self, gradient: Any) -> Sequence[Any]:
         from .tensor import Tensor
@@ -102,6 +122,20 @@ class Entry(Saved):
         if raw:
             return [None if each is None else each.array for each in found]
         return found
+
+
+def note_assignment(target: Tensor) -> None:
+    """Remember that the array of `target` is about to change; raises `ValueError` on a result."""
+    if isinstance(target.entry, Entry):
+        raise ValueError(
+            "assign expected a tensor that the user made, received the result of "
+            f"{target.entry.plan.primitive.name}, whose gradient would then be wrong; "
+            "use x.detach()"
+        )
+    mode.assignments += 1
+    if len(mode.assigned) > _KEPT_ASSIGNED:
+        mode.assigned = {key: pair for key, pair in mode.assigned.items() if pair[0]() is not None}
+    mode.assigned[id(target.array)] = (weakref.ref(target.array), mode.assignments)
 
 
 def recorded_entry(

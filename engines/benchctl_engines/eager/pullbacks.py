@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 
 class Pullback(Protocol):
-    """A generated pullback; `gives[i]` tells whether input i gets a gradient at all."""
+    """A generated pullback.
+
+    `gives[i]` tells whether input i gets a gradient at all, `fresh` whether all that it gives are
+    new arrays, none handed on from its arguments or given twice.
+    """
 
     gives: tuple[bool, ...]
+    fresh: bool
 
     def __call__(self, g: Any, inputs: Any, outputs: Any) -> Sequence[Any]:
         """One array or None per input."""
@@ -53,6 +58,8 @@ def compiled_pullback(plan: Plan, needs: Sequence[bool], plan_of: Callable[..., 
     exec(compile(source, filename, "exec"), bound)
     function: Pullback = bound["pullback"]
     function.gives = tuple(name is not None for name in trace.gradients)
+    given = [name for name in trace.gradients if name is not None]
+    function.fresh = len(set(given)) == len(given) and all(name[0] == "t" for name in given)
     return function
 
 

@@ -39,13 +39,13 @@ def _walk(
     device: Device,
 ) -> dict[Any, Any]:
     """The shared walk under these modes; tensors where it is recorded, arrays otherwise."""
-    before = mode.recording
+    before = mode.recording, mode.releasing, mode.plain
     mode.recording, mode.releasing = recording, releasing
     mode.plain = not recording and not device.hooks
     try:
         return pull_back(seeds, targets, add_pair)
     finally:
-        mode.recording = before
+        mode.recording, mode.releasing, mode.plain = before
 
 
 def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> None:
@@ -59,14 +59,27 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
     start = _seed_of(output, seed).array
     seeds = [(output.entry, start)]
     found = _walk(seeds, (), _adder(output.device), False, not keep_tape, output.device)
-    # x + y hands one array to both: each leaf gets its own, for the user may change it.
-    given = {id(start)}
+    arrays = _own_arrays(list(found.values()), start)
     with no_grad():
-        for call, array in found.items():
+        for call, array in zip(found, arrays, strict=True):
             leaf = call.tensor
-            gradient = Tensor(array.copy() if id(array) in given else array, leaf.kind)
-            given.add(id(array))
+            if leaf is None:
+                continue
+            gradient = Tensor(array, leaf.kind)
             leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
+
+
+def _own_arrays(arrays: list[Any], *others: Any) -> list[Any]:
+    """The arrays, copied where one is another's or one of `others`: users may change theirs.
+
+    x + y hands one array to both, and the gradient of x itself is the seed.
+    """
+    seen = {id(each) for each in others}
+    result = []
+    for array in arrays:
+        result.append(array.copy() if array is not None and id(array) in seen else array)
+        seen.add(id(array))
+    return result
 
 
 def gradients(
@@ -94,11 +107,19 @@ def gradients(
     targets = {each.entry for each in inputs}
     if create_graph:
         found = _walk(pairs, targets, _add, True, False, outputs[0].device)
-        return [found.get(each.entry) for each in inputs]
+        tensors = [found.get(each.entry) for each in inputs]
+        arrays = _own_arrays(
+            [None if each is None else each.array for each in tensors],
+            *(seed.array for _, seed in pairs),
+        )
+        return [
+            None if each is None else Tensor(array, each.kind, each.entry)
+            for each, array in zip(tensors, arrays, strict=True)
+        ]
     raw = [(entry, seed.array) for entry, seed in pairs]
     device = outputs[0].device
     found = _walk(raw, targets, _adder(device), False, True, device)
-    return [_wrapped(found, each) for each in inputs]
+    return _wrapped(found, inputs, *(seed for _, seed in raw))
 
 
 def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
@@ -115,19 +136,27 @@ def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor |
     entry = output.entry
     seed = _seed_of(output, None).array
     add_pair = device.adder or _adder(device)
-    found = None
     if not targets and not device.hooks and entry.__class__ is Entry:
-        found = remembered_gradients(entry, seed, add_pair)
-    if found is None:
-        found = _walk(((entry, seed),), targets, add_pair, False, True, device)
-    try:
-        return [Tensor(found[each.entry], each.kind) for each in inputs]
-    except KeyError:
-        return [_wrapped(found, each) for each in inputs]
+        remembered = remembered_gradients(entry, seed, add_pair)
+        if remembered is not None:
+            walk, found = remembered
+            if walk.fresh:
+                try:
+                    return [Tensor(found[each.entry], each.kind) for each in inputs]
+                except KeyError:
+                    pass
+            return _wrapped(found, inputs, seed)
+    found = _walk(((entry, seed),), targets, add_pair, False, True, device)
+    return _wrapped(found, inputs, seed)
 
 
-def _wrapped(found: dict[Any, Any], leaf: Tensor) -> Tensor | None:
-    return Tensor(found[leaf.entry], leaf.kind) if leaf.entry in found else None
+def _wrapped(found: dict[Any, Any], inputs: Sequence[Tensor], *seeds: Any) -> list[Tensor | None]:
+    """Tensors of the gradients of `inputs`, None where there is none."""
+    arrays = _own_arrays([found.get(each.entry) for each in inputs], *seeds)
+    return [
+        None if array is None else Tensor(array, each.kind)
+        for array, each in zip(arrays, inputs, strict=True)
+    ]
 
 
 def _adder(device: Device) -> Callable[[Any, Any, bool], Any]:

@@ -19,7 +19,7 @@ from ..primitives.primitive import OperandError, Primitive
 from ..primitives.reductions import sum_primitive
 from ..primitives.specs import ShapeError, TensorSpec, spec
 from ..source_sites import user_site
-from .entries import Entry, Leaf, recorded_entry
+from .entries import Entry, Leaf, note_assignment, recorded_entry
 from .mode import mode
 from .plans import Plan, array_spec, plan_of
 
@@ -232,6 +232,7 @@ def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) ->
     """Updates, several outputs, a workspace."""
     workspace = () if plan.workspace is None else (_workspace(plan.workspace, plan.device),)
     if plan.primitive.effect == "update":
+        note_assignment(operands[0])
         plan.run(arrays[0], *arrays, *workspace)
         return operands[0]
     outs = [plan.device.empty(each) for each in plan.specs]
@@ -303,7 +304,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        return Tensor(np.asarray(value, order="C"), device.kind(array_spec(value)))
+        return tensor(value, device=device)
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
@@ -336,6 +337,8 @@ def tensor(
     if dtype is None and not isinstance(data, np.ndarray | np.generic):
         dtype = {"f": "float32", "i": "int64"}.get(array.dtype.kind)
     array = np.asarray(array, dtype, order="C")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     made = Tensor(array, (device or DEFAULT_DEVICE).kind(array_spec(array)))
     if requires_grad:
         if not made.spec.floating:

@@ -12,35 +12,49 @@ import linecache
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from ..contract import Array
 from .entries import Entry, Leaf
+from .mode import mode
 
 MAX_ENTRIES = 64
 MAX_WALKS = 4
 """Shapes remembered per last operation: a program that never repeats stops being remembered."""
 
-RememberedWalk = Callable[[Any, Array], dict[Any, Array] | None]
+
+class RememberedWalk(Protocol):
+    """A generated walk; `fresh` tells whether its gradients are arrays of nobody else's."""
+
+    fresh: bool
+
+    def __call__(self, e0: Any, g_e0: Array) -> dict[Any, Array] | None:
+        """Gradients by leaf, None where the tape is another."""
+
+
 _numbers = count()
 
 
 def remembered_gradients(
     entry: Entry, seed: Array, adder: Callable[[Any, Any, bool], Any]
-) -> dict[Any, Array] | None:
-    """Gradients by leaf, as the shared walk would give them; None where it must be walked."""
+) -> tuple[RememberedWalk, dict[Any, Array]] | None:
+    """The walk taken and its gradients by leaf, as the shared walk would give them.
+
+    None where the shared walk must be taken.
+    """
     plan = entry.plan
     for walk in plan.walks:
-        found: dict[Any, Array] | None = walk(entry, seed)
+        found = walk(entry, seed)
         if found is not None:
-            return found
-    if len(plan.walks) >= MAX_WALKS:
+            return walk, found
+    if len(plan.walks) >= MAX_WALKS or entry.assignments != mode.assignments:
         return None
     made = _remember(entry, adder)
     if made is None:
         return None
     plan.walks.append(made)
-    return made(entry, seed)
+    found = made(entry, seed)
+    return None if found is None else (made, found)
 
 
 def _remember(start: Entry, adder: Callable[[Any, Any, bool], Any]) -> RememberedWalk | None:
@@ -58,6 +72,7 @@ def _remember(start: Entry, adder: Callable[[Any, Any, bool], Any]) -> Remembere
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     exec(compile(source, filename, "exec"), bound)
     function: RememberedWalk = bound["walk"]
+    function.fresh = all(each.plan.pullback(each.sources).fresh for each in order)
     return function
 
 
@@ -87,6 +102,7 @@ def _receivers(entry: Entry) -> list[Any]:
 def _comparison(order: list[Entry], names: dict[Any, str], bound: dict[str, Any]) -> list[str]:
     """Lines that return None where the tape differs, and name its entries and leaves."""
     lines = ["arrays_e0 = e0.arrays", "if arrays_e0 is None:", "    return None"]
+    bound["mode"] = mode
     known = {order[0]}
     for index, entry in enumerate(order):
         fetched: list[str] = []
@@ -112,6 +128,8 @@ def _comparison(order: list[Entry], names: dict[Any, str], bound: dict[str, Any]
     for entry in order[1:]:
         name = names[entry]
         lines += [f"arrays_{name} = {name}.arrays", f"if arrays_{name} is None:", "    return None"]
+    # The earliest entry has seen the fewest assignments; the walk itself finds what changed.
+    lines += [f"if {names[order[-1]]}.assignments != mode.assignments:", "    return None"]
     distinct = [names[each] for each in known]
     if len(distinct) > 2:
         lines += [f"if len({{{', '.join(distinct)}}}) != {len(distinct)}:", "    return None"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
+from functools import lru_cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,37 @@ def use_directory(path: str | Path | None) -> None:
 
 
 def directory() -> Path:
-    """The folder in use: one per Numba version, Python version and processor."""
+    """The folder in use: one per Numba version, Python version, processor and version of ours.
+
+    Numba compares a function's own file only; what generated code imports from here is told apart
+    by the folder.
+    """
     import llvmlite.binding
     import numba
 
     base = _DIRECTORY[0] if _DIRECTORY else _DEFAULT_DIRECTORY.expanduser()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return base / f"numba-{numba.__version__}-py{version}-{llvmlite.binding.get_host_cpu_name()}"
+    processor = llvmlite.binding.get_host_cpu_name()
+    return base / f"numba-{numba.__version__}-py{version}-{processor}-{_own_digest()}"
+
+
+@lru_cache(maxsize=1)
+def _own_digest() -> str:
+    source = Path(__file__).with_name("raw_arrays.py").read_bytes()
+    return hashlib.sha256(source).hexdigest()[:8]
+
+
+def _written(path: Path, source: str) -> Path:
+    """The path written to: in a temporary folder where the cache cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        scratch.write_text(source)
+        scratch.replace(path)
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="benchctl-")) / path.name
+        path.write_text(source)
+    return path
 
 
 def load_module(source: str) -> Any:
@@ -43,10 +69,7 @@ def load_module(source: str) -> Any:
         path = folder / f"{name}.py"
         # Numba's cache is keyed by the file's time stamp, so an existing file is left alone.
         if not path.exists() or path.read_text() != source:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_suffix(f".{os.getpid()}.tmp")
-            scratch.write_text(source)
-            scratch.replace(path)
+            path = _written(path, source)
         found = spec_from_file_location(f"benchctl_generated.{name}", path)
         if found is None or found.loader is None:
             raise ImportError(f"cannot import generated code from {path}")

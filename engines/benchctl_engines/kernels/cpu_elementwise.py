@@ -6,7 +6,7 @@ that fusing shows what fusing buys and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ from .table import KernelRequest, Prepared, kernel
 _VECTORISED_BY_NUMPY = {"exp", "log", "tanh", "sin", "cos"}
 
 
-# NumPy 2.4 deprecates their output as a positional argument.
-_KEYWORD_OUT = {"maximum", "minimum"}
+# NumPy 2.4 deprecates its output as a positional argument.
+_KEYWORD_OUT = {"maximum"}
 
 
 def compiled_loop(loop: Loop, threads: int) -> Callable[..., None]:
@@ -85,8 +85,20 @@ def single_loop(name: str, request: KernelRequest) -> Loop:
     )
 
 
-def _large(request: KernelRequest) -> bool:
-    return request.outputs[0].size >= PARALLEL_SIZE and request.outputs[0].dtype != "int64"
+def loops_take(name: str, operands: Sequence[TensorSpec]) -> bool:
+    """Whether a generated loop computes this as NumPy does: floats, and masks only to choose by.
+
+    The arithmetic of NumPy's bool arrays is logic, that of compiled scalars is not.
+    """
+    numbers = operands[1:] if name == "where" else operands
+    return all(each.floating for each in numbers)
+
+
+def _large(name: str) -> Callable[[KernelRequest], bool]:
+    def when(request: KernelRequest) -> bool:
+        return request.outputs[0].size >= PARALLEL_SIZE and loops_take(name, request.inputs)
+
+    return when
 
 
 def _prepare_ufunc(name: str) -> Callable[[KernelRequest], Prepared]:
@@ -221,7 +233,7 @@ def _register() -> None:
         if rule is None:
             continue
         if name not in _VECTORISED_BY_NUMPY:
-            kernel(name, "cpu", "generated_loop", when=_large)(_prepare_generated(name))
+            kernel(name, "cpu", "generated_loop", when=_large(name))(_prepare_generated(name))
         if name in _COMPOSED:
             kernel(name, "cpu", "numpy")(_COMPOSED[name])
         elif rule.ufunc:

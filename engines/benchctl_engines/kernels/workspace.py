@@ -33,7 +33,8 @@ class Pieces:
         resolved = np.dtype(dtype)
         size = math.prod(shape)
         self._pieces.append((self.nbytes, size, resolved))
-        self.nbytes += aligned_bytes(size * resolved.itemsize)
+        # At least one byte: an empty piece must still reach the kernel as an argument.
+        self.nbytes += aligned_bytes(max(size * resolved.itemsize, 1))
         return len(self._pieces) - 1
 
     def view(self, workspace: Array, piece: int) -> Array:

@@ -207,8 +207,8 @@ def where_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
 
 
 def _relu_rule(x: Scalar) -> Scalar:
-    # The negated test keeps a NaN.
-    return _where(scalar_function("greater")(0.0, x), 0.0, x)
+    # The second test keeps a NaN; -0 becomes 0.
+    return _where(x > 0.0, x, _where(scalar_function("equal")(x, x), 0.0, x))
 
 
 def _relu_gradient_rule(g: Scalar, y: Scalar) -> Scalar:

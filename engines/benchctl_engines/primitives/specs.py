@@ -105,23 +105,6 @@ def normalise_axes(name: str, axes: tuple[int, ...] | None, rank: int) -> tuple[
 Padding2d = tuple[tuple[int, int], tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Window2d:
-    """Where the sizes N, C, H, W of a 4-D tensor stand in a layout, and how a window slides.
-
-    Axis letters: N batch, C in, K out, H W input, R S filter, P Q output.
-    """
-
-    N: int
-    C: int
-    H: int
-    W: int
-    R: int
-    S: int
-    P: int
-    Q: int
-
-
 def split_nchw(name: str, shape: tuple[int, ...], layout: str) -> tuple[int, int, int, int]:
     """(N, C, H, W) of a 4-D shape in `layout` ("NCHW" or "NHWC"); raises `ShapeError`."""
     if layout not in ("NCHW", "NHWC"):

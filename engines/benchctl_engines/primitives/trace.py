@@ -74,10 +74,6 @@ class _StandIn:
         return made[0] if len(made) == 1 else made
 
 
-class _SavedStandIns(Saved):
-    __slots__ = ()
-
-
 def trace_pullback(
     primitive: Primitive,
     specs: Sequence[TensorSpec],
@@ -89,7 +85,7 @@ def trace_pullback(
     if primitive.rule is None:
         raise NotImplementedError(f"{primitive.name} has no gradient")
     trace: list[TracedCall] = []
-    saved = _SavedStandIns()
+    saved = Saved()
     saved.primitive = primitive
     saved.specs = specs
     saved.attributes = attributes

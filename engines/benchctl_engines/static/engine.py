@@ -123,7 +123,13 @@ class StaticRunner:
             known = {**self._placeholders, **self._variables}
             sources = [known[name] for name in wanted]
             found = gradients(outputs.objective, sources, seeds)
-            fetched.update((f"grad_{name}", each) for name, each in zip(wanted, found, strict=True))
+            for name, each in zip(wanted, found, strict=True):
+                if each is None:
+                    raise ValueError(
+                        f"the gradient of {name!r} was asked for, and nothing that is "
+                        "differentiated depends on it"
+                    )
+                fetched[f"grad_{name}"] = each
             return
         sources = list(self._variables.values())
         found = gradients(outputs.objective, sources, seeds)
@@ -144,7 +150,7 @@ class StaticRunner:
 
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Take new inputs; they are fed every step."""
-        self._feed = {self._placeholders[name]: array for name, array in inputs.items()}
+        self._feed = {each: inputs[name] for name, each in self._placeholders.items()}
         self._feeds = tuple(self._feed.values())
 
     def step(self) -> None:

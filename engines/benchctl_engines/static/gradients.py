@@ -89,7 +89,7 @@ def _seed_of(output: Value, seed: Any) -> Any:
             output.graph, np.ones((), output.spec.dtype), output.graph.site(), "seed"
         )
     if not isinstance(seed, Value):
-        array = np.asarray(seed, output.spec.dtype)
+        array = np.array(seed, output.spec.dtype)
         seed = emit_constant(output.graph, array, output.graph.site(), "seed")
     if seed.spec is not output.spec:
         raise ShapeError(f"gradients expected a seed like {output!r}, received {seed!r}")

@@ -57,7 +57,15 @@ class Program:
     plan: MemoryPlan
     source: str
     call: Callable[..., list[Array]]
+    bound: dict[str, Any]
     reports: tuple[PassReport, ...] = ()
+
+    def release(self) -> None:
+        """Break the cycle between the generated function and what it is bound to.
+
+        The function cannot be called afterwards.
+        """
+        self.bound.clear()
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -153,6 +161,7 @@ class _Builder:
             self.plan,
             source,
             call,
+            self.bound,
         )
 
     # ----- names ------------------------------------------------------------------------------
@@ -288,7 +297,7 @@ class _Builder:
         if not checked:
             test += (
                 f" or x{index}.dtype is not dtype{index} or x{index}.shape != {feed.spec.shape}"
-                f" or not x{index}.flags.carray"
+                f" or not x{index}.flags.c_contiguous or not x{index}.flags.aligned"
             )
         return [f"    if {test}:", f"        return recheck({', '.join(names)})"]
 
@@ -397,6 +406,7 @@ def _as_declared(array: Any, spec: TensorSpec) -> bool:
         and array.dtype == spec.numpy_dtype
         and array.shape == spec.shape
         and array.flags.c_contiguous
+        and array.flags.aligned
     )
 
 

@@ -80,6 +80,8 @@ class CompileReport:
 class Session:
     """Runs values of a graph. Variables live here, starting from their initial values.
 
+    A session is for one thread: its programs share memory between runs. Use one per thread.
+
     `share_variables` works on the arrays that the variables were made from instead of copies.
     """
 
@@ -114,6 +116,8 @@ class Session:
 
     def close(self) -> None:
         """Let go of compiled programs and memory."""
+        for program in self._programs.values():
+            program.release()
         self._programs.clear()
         self._calls.clear()
         self.state.pool.clear()
@@ -205,9 +209,11 @@ class Session:
         program.reports = tuple(reports)
         self.compile_seconds += time.perf_counter() - start
         self._programs[key] = program
+        # The quick way does not tell which programs are in use: each is looked up once again,
+        # which moves it to the end.
+        self._calls.clear()
         if len(self._programs) > _KEPT_PROGRAMS:
             self._programs.popitem(last=False)
-            self._calls.clear()
         return program
 
     def _check_values(self, fetches: Sequence[Value]) -> None:
@@ -346,4 +352,4 @@ def _as_fed(feed: Value, array: Array) -> Array:
             + f"   (made at {feed.node.origin.describe()})"
         )
     plain = array.view(np.ndarray) if type(array) is not np.ndarray else array
-    return np.require(plain, dtype, ["C", "A", "W"])
+    return np.require(plain, dtype, ["C", "A"])

@@ -7,7 +7,7 @@ of everything may end a group; what reads that sum comes after the loop.
 
 from __future__ import annotations
 
-from ...kernels.cpu_elementwise import operand_axes
+from ...kernels.cpu_elementwise import loops_take, operand_axes
 from ...kernels.loop_source import Instruction, Loop
 from ...primitives.primitive import PRIMITIVES
 from ..graph import Graph, Node, Value
@@ -48,7 +48,7 @@ def _iteration_shape(node: Node) -> tuple[int, ...] | None:
         return None
     if node.primitive.name in _LIBRARY_CALLS and spec.size > _LIBRARY_CALL_SIZE:
         return None
-    if any(each.spec.dtype not in ("float32", "float64", "bool") for each in node.operands):
+    if not loops_take(node.primitive.name, [each.spec for each in node.operands]):
         return None
     return spec.shape
 
@@ -82,7 +82,11 @@ class _Groups:
         operands = [each.node for node in union for each in node.operands]
         if any(_is_sum(maker) and maker in inside for maker in operands):
             return False
-        if len(_external_operands(union, inside)) > MAX_INPUTS:
+        external = _external_operands(union, inside)
+        if len(external) > MAX_INPUTS:
+            return False
+        if any(_is_sum(node) for node in union) and not _all_flat(external, shape):
+            # Rows of a broadcast are short: a partial sum for each would cost more than it saves.
             return False
         return not self._path_through_outside(inside)
 
@@ -116,6 +120,10 @@ class _Groups:
         self.members[first].extend(moved)
         for node in moved:
             self.group_of[node] = first
+
+
+def _all_flat(operands: set[Value], shape: tuple[int, ...]) -> bool:
+    return all(each.spec.shape == shape or each.spec.size == 1 for each in operands)
 
 
 def _external_operands(nodes: list[Node], inside: set[Node]) -> set[Value]:

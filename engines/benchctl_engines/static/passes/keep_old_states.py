@@ -64,10 +64,8 @@ def _late_readers(step: StepGraph) -> set[tuple[Node, Value]]:
         state = update.operands[0]
         for reader in readers[state]:
             if reader is update:
-                # The update itself may read its variable again, as an operand.
-                if update.operands.count(state) > 1 or state in update.operands[1:]:
-                    continue
-            elif _reaches(update, reader, followers):
+                continue
+            if _reaches(update, reader, followers):
                 late.add((reader, state))
             else:
                 followers[reader].add(update)
