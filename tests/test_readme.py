@@ -59,7 +59,7 @@ def test_the_main_job_is_planned_and_covers_every_workload(tmp_path, monkeypatch
     planned = CliRunner().invoke(main, [*run[1:], "--dry-run"])
     assert planned.exit_code == 0, planned.output
     for workload in PROJECT["project"]["entry-points"]["benchctl.workloads"]:
-        assert f"{workload}[" in planned.stdout
+        assert f"\n{workload}  " in f"\n{planned.stdout}"
     assert report[1:] == ["report"]
 
 

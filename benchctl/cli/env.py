@@ -37,7 +37,7 @@ def env(as_json: bool, threads: int | None) -> int:
         write([dump_json(facts)])
         return 0
     for title, values in facts.items():
-        write([title, *fact_lines(values)])
+        write([title, *(fact_lines(values) or ["  -"])])
     return 0
 
 
@@ -55,5 +55,7 @@ def fact_lines(values: Mapping[str, Any], indent: str = "  ") -> list[str]:
 
 def _fact(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_fact, value)) or "-"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_fact(each)}" for name, each in value.items())
     return "-" if value in (None, "") else str(value)

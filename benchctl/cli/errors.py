@@ -15,6 +15,7 @@ EXIT_CODES = {
     "PlanError": Exit.USAGE,
     "AxisError": Exit.USAGE,
     "RecordError": Exit.USAGE,
+    "EmptyStoreError": Exit.NOTHING_MEASURED,
     "NoSuchRunError": Exit.USAGE,
     "StoreError": Exit.FAILED,
     "ShapeError": Exit.FAILED,

@@ -87,12 +87,18 @@ store_option = click.option(
 )
 
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all inputs."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of all inputs.",
 )
 
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Threads of every engine.  [default: all usable cores]",
 )
 

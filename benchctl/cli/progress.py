@@ -60,8 +60,9 @@ class Lines:
         self.finished += 1
         if self.quiet or self.cases == 1:
             return
-        states = ", ".join(self.states.values())
-        note(f"[{self.finished}/{self.cases}] {case.id}: {states}; {self.rounds} rounds")
+        rounds = f"{self.rounds} round{'' if self.rounds == 1 else 's'}"
+        said = "; ".join(filter(None, (", ".join(self.states.values()), rounds)))
+        note(f"[{self.finished}/{self.cases}] {case.id}: {said}")
 
     def note(self, text: str) -> None:
         """Pass on what the measuring has to say."""

@@ -36,7 +36,7 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
         runs = [find_run(store, name) for name in run_names]
     else:
         runs, problems = load_store(store)
-        note(f"warning: {problem.message}" for problem in problems)
+        note(f"warning: left out: {problem.message}" for problem in problems)
     measured = [run for run in runs if any(arm.rounds for case in run.cases for arm in case.arms)]
     if not measured:
         raise CliError(
@@ -45,8 +45,9 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
             Exit.NOTHING_MEASURED,
         )
     from benchctl.report.build import build_report
+    from benchctl.report.wording import plural
 
-    note(f"drawing {len(measured)} run{'' if len(measured) == 1 else 's'} ...")
+    note(f"drawing {plural(len(measured), 'run')} ...")
     try:
         files = build_report(measured, out or store / "report")
     except OSError as error:
@@ -57,6 +58,6 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
     pictures = [*files.pngs, *files.svgs]
     write([f"Report {files.html}"])
     if pictures:
-        write([f"  {len(files.pngs)} charts as PNG and SVG in {pictures[0].parent}"])
+        write([f"  {plural(len(files.pngs), 'chart')} as PNG and SVG in {pictures[0].parent}"])
     note(f"  not drawn: {each.topic}: {each.reason} ({each.command})" for each in files.missing)
     return int(Exit.OK)

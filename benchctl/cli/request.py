@@ -110,8 +110,8 @@ def with_axes(
     everywhere = dict.fromkeys(name for names in known.values() for name in names)
     for name in axes:
         if name not in everywhere:
-            workloads = " or ".join(dict.fromkeys(known))
-            raise UnknownNameError(f"axis of workload {workloads}", name, everywhere)
+            owner = f"workload {' or '.join(dict.fromkeys(known))}"
+            raise UnknownNameError("axis", name, everywhere, owner=owner)
     return [
         replace(
             entry,
@@ -158,12 +158,22 @@ def require_something_measurable(plan: Plan) -> None:
     raise nothing_can_run(reasons)
 
 
+def missing_engines(plan: Plan) -> dict[str, Availability]:
+    """The arms of a plan whose engine or device is not there, by arm id, with the reason."""
+    from benchctl.plan.registry import load_engine
+
+    states = {arm.id: load_engine(arm.engine).availability(arm.device) for arm in plan.arms}
+    return {arm_id: state for arm_id, state in states.items() if not state.ok}
+
+
 def nothing_can_run(reasons: Mapping[str, Availability]) -> CliError:
     """The error for a plan without a single arm that can run."""
-    different = {state.reason for state in reasons.values()}
+    arms: dict[str, list[str]] = {}
+    for arm, state in reasons.items():
+        arms.setdefault(state.reason, []).append(arm)
     hints = dict.fromkeys(state.hint for state in reasons.values() if state.hint)
-    if len(different) == 1:
-        message = different.pop()
+    if len(arms) == 1:
+        message = next(iter(arms))
     else:
-        message = "; ".join(f"{arm}: {state.reason}" for arm, state in reasons.items())
+        message = "; ".join(f"{', '.join(alike)}: {reason}" for reason, alike in arms.items())
     return CliError(message, "\n".join(hints), Exit.NOTHING_MEASURED)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
@@ -26,7 +27,12 @@ from benchctl.cli.options import (
     threads_option,
 )
 from benchctl.cli.output import Output, exit_code, failure_notes
-from benchctl.cli.request import Request, make_plan, require_something_measurable
+from benchctl.cli.request import (
+    Request,
+    make_plan,
+    missing_engines,
+    require_something_measurable,
+)
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ LAST = "last"
 @device_option
 @axis_option
 @click.option("--suite", default="", metavar="NAME", help="Suite to measure: slides, smoke.")
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of every case.")
+@click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of every case.")
 @click.option(
     "--budget", callback=duration, metavar="TIME", help="Stop after about this long: 30s, 5m."
 )
@@ -99,8 +105,7 @@ def run(
     output = Output(json_target, markdown, csv_format, full)
     output.check()
     if resume is not None:
-        if names or suite or engines or axes:
-            raise click.UsageError("--resume goes on with a stored plan: leave out names and axes")
+        _refuse_beside_resume(names)
         return _resume(store, resume, budget, output)
     request = Request(
         names=names,
@@ -120,9 +125,39 @@ def run(
         from benchctl.report.plans import plan_lines
 
         write(plan_lines(plan))
+        missing = missing_engines(plan)
+        note(f"note: {arm} cannot run here: {state.reason}" for arm, state in missing.items())
         return int(Exit.OK)
     require_something_measurable(plan)
     return _measure(plan, _create_journal(store, plan), store, output)
+
+
+_OF_THE_PLAN = {
+    "engines": "--engine",
+    "device": "--device",
+    "axes": "--axis",
+    "suite": "--suite",
+    "rounds": "--rounds",
+    "reference": "--reference",
+    "seed": "--seed",
+    "threads": "--threads",
+    "dry_run": "--dry-run",
+    "keep_blas_override": "--keep-blas-override",
+}
+"""Options that a stored plan has already decided, by parameter."""
+
+
+def _refuse_beside_resume(names: tuple[str, ...]) -> None:
+    """Raise for names and options that a resumed run would have to ignore."""
+    context = click.get_current_context()
+    given = [
+        option
+        for parameter, option in _OF_THE_PLAN.items()
+        if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    ]
+    if names or given:
+        left_out = ", ".join([*names, *given])
+        raise click.UsageError(f"--resume goes on with a stored plan: leave out {left_out}")
 
 
 def _create_journal(store: Path, plan: Plan) -> Journal:
@@ -134,7 +169,7 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
         volatile_facts,
     )
     from benchctl.measure.settings import removed_variables, settings_of, worker_environment
-    from benchctl.store.errors import StoreError
+    from benchctl.store.errors import DiskFullError, StoreError
     from benchctl.store.journal import Journal
     from benchctl.store.locations import utc_now
     from benchctl.store.record import Run
@@ -158,8 +193,10 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
     try:
         return Journal.create(store, run)
     except StoreError as error:
-        # Nothing was measured yet: a matter of the configuration.
-        raise CliError(error.message, error.hint or "choose another folder: --store DIR") from error
+        # Nothing was measured yet: but for a full disk, a matter of the configuration.
+        code = Exit.FAILED if isinstance(error, DiskFullError) else Exit.USAGE
+        hint = error.hint or "choose another folder: --store DIR"
+        raise CliError(error.message, hint, code) from error
 
 
 MEMORY_BOUND_BYTES = 32 * 2**20

@@ -63,5 +63,5 @@ def _list_runs(store: Path) -> int:
     titles = ("run", "started", "workloads", "cases", "state")
     columns = tuple(Column(title, align_right=title == "cases") for title in titles)
     write(render_table(Table(columns, tuple(rows))) if rows else [f"no run in {store}"])
-    note(f"warning: {problem.message}" for problem in problems)
+    note(f"warning: left out: {problem.message}" for problem in problems)
     return 0

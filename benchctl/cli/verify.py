@@ -91,7 +91,7 @@ def installed_engines(device: str) -> tuple[str, ...]:
 
 def verification_lines(found: list[tuple[CaseSpec, ArmResult]]) -> list[str]:
     """Heading and check of every case, then what is wrong."""
-    from benchctl.report.sentences import checking_words, failure_lines
+    from benchctl.report.sentences import checking_words, failures_lines
     from benchctl.report.text import INDENT, heading, workload_words
 
     by_case: dict[str, tuple[CaseSpec, list[ArmResult]]] = {}
@@ -102,8 +102,7 @@ def verification_lines(found: list[tuple[CaseSpec, ArmResult]]) -> list[str]:
         checked = "   ".join(checking_words(result) for result in results)
         lines.append(heading(workload_words(case.workload), case.title, ""))
         lines.append(f"{INDENT}checking   {checked}      against float64")
-        for result in results:
-            lines += failure_lines(result)
+        lines += [INDENT + line for line in failures_lines(results)]
     return lines
 
 

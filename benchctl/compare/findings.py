@@ -34,23 +34,23 @@ class Finding(Enum):
         "see the status of {planned}, or choose another reference",
     )
     FEW_ROUNDS = (
-        "{arm} has {rounds} rounds: too few for an answer at {confidence:.0%}",
-        "measure at least {needed} rounds: --rounds {needed}",
+        "{arm}: {rounds} too few for an answer at {percent:.0f} %",
+        "measure at least {needed} rounds: {how}",
     )
     NEVER_STEADY = (
-        "{arm} was still speeding up or slowing down in {unsteady} of {rounds} rounds",
+        "{arm}: still speeding up or slowing down in {unsteady} of {rounds} rounds",
         "benchctl doctor shows what disturbs this machine",
     )
     NOISY = (
-        "{arm} varies by {spread:.0%} from round to round",
+        "{arm} varies by {percent:.0f} % from round to round",
         "close other programs, or measure more rounds: --rounds {more}",
     )
     ONE_PROCESS = (
-        "all rounds of {arm} come from one process: its luck is not in the interval",
+        "{arm}: never restarted, so the luck of one process is not in the interval",
         "run again and compare the two runs",
     )
     UNVERIFIED = (
-        "{arm} was timed without a check of its results",
+        "{arm}: timed without a check of the results",
         "benchctl verify checks them",
     )
 

@@ -13,7 +13,7 @@ from benchctl.stats.multiplicity import holm
 from benchctl.stats.planner import minimum_rounds, more_rounds, robust_spread
 from benchctl.stats.signed_rank import confidence_interval
 from benchctl.stats.verdict import Judgement, Verdict, judge
-from benchctl.store.record import ArmResult, CaseResult, CaseSpec, Phases, Run
+from benchctl.store.record import ArmResult, CaseResult, CaseSpec, Phases, Plan, Run
 
 CONFIDENCE = 0.95
 # Round medians that vary by more than this make a reader doubt the machine.
@@ -164,7 +164,7 @@ def _summarise_case(run: Run, case: CaseResult) -> CaseSummary:
         reference_id=reference.arm.id if reference else "",
         winner=winner,
         payback=_find_payback(arms, winner, reference.arm.id if reference else ""),
-        warnings=_case_notices(case, arms, reference, run.plan.reference_arm),
+        warnings=_case_notices(case, arms, reference, run.plan),
     )
 
 
@@ -276,9 +276,10 @@ def _find_payback(
 
 
 def _case_notices(
-    case: CaseResult, arms: list[ArmSummary], reference: ArmResult | None, planned: str
+    case: CaseResult, arms: list[ArmSummary], reference: ArmResult | None, plan: Plan
 ) -> tuple[Notice, ...]:
     notices = []
+    planned, planned_rounds = plan.reference_arm, rounds_of_case(plan, case.case.id)
     has_planned = any(arm.arm.id == planned for arm in case.arms)
     if reference is not None and has_planned and reference.arm.id != planned:
         details = {"planned": planned}
@@ -286,27 +287,36 @@ def _case_notices(
     measured = [arm for arm in arms if arm.rounds]
     needed = minimum_rounds(CONFIDENCE, max(1, len(measured) - 1))
     for arm in measured:
-        notices.extend(_arm_notices(arm, needed))
+        notices.extend(_arm_notices(arm, needed, plan, planned_rounds))
     return tuple(notices)
 
 
-def _arm_notices(arm: ArmSummary, needed_rounds: int) -> list[Notice]:
+def _how_to_get(needed_rounds: int, plan: Plan, planned_rounds: int) -> str:
+    if planned_rounds < needed_rounds:
+        return f"--rounds {needed_rounds}"
+    return "a longer --budget" if plan.budget_seconds else "benchctl run --resume"
+
+
+def _arm_notices(
+    arm: ArmSummary, needed_rounds: int, plan: Plan, planned_rounds: int
+) -> list[Notice]:
     result = arm.result
     details: dict[Finding, dict[str, str | int | float]] = {}
     if result.verification is None:
         details[Finding.UNVERIFIED] = {}
-    if arm.rounds < needed_rounds:
+    if arm.rounds < needed_rounds and result.status == "ok":
         details[Finding.FEW_ROUNDS] = {
-            "rounds": arm.rounds,
+            "rounds": "1 round is" if arm.rounds == 1 else f"{arm.rounds} rounds are",
             "needed": needed_rounds,
-            "confidence": CONFIDENCE,
+            "percent": 100 * CONFIDENCE,
+            "how": _how_to_get(needed_rounds, plan, planned_rounds),
         }
-    elif len({each.process for each in result.rounds}) == 1:
+    elif arm.rounds >= needed_rounds and len({each.process for each in result.rounds}) == 1:
         details[Finding.ONE_PROCESS] = {}
     unsteady = sum(not each.steady for each in result.rounds)
     if unsteady:
         details[Finding.NEVER_STEADY] = {"unsteady": unsteady, "rounds": arm.rounds}
     spread = robust_spread([math.log(each) for each in round_medians(result).values()])
     if spread > NOISY_SPREAD:
-        details[Finding.NOISY] = {"spread": spread, "more": 2 * arm.rounds}
+        details[Finding.NOISY] = {"percent": 100 * spread, "more": 2 * arm.rounds}
     return [Notice(finding, result.arm.id, blanks) for finding, blanks in details.items()]

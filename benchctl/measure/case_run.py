@@ -19,6 +19,7 @@ from benchctl.measure.protocol import ArmFailure
 from benchctl.measure.worker_client import request
 from benchctl.plan.order import round_orders
 from benchctl.plan.schedule import arms_of_case, rounds_of_case
+from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, ArmRound, CaseResult
 
 
@@ -122,7 +123,7 @@ class CaseRun:
         for number, order in enumerate(orders):
             if number in self.finished_rounds:
                 continue
-            if deadline.is_due(done, len(self.finished_rounds), self._settings.minimum_rounds):
+            if deadline.is_due(done, len(self.finished_rounds), self._least_rounds()):
                 self._observer.note(
                     f"{self.case.id}: the time budget ended after {len(self.finished_rounds)} of "
                     f"{self.planned_rounds} rounds"
@@ -146,6 +147,12 @@ class CaseRun:
         for arm in self._alive():
             if not arm.running or self._attempt(arm, ArmRun.finish_worker):
                 self._log.append_arm(self.case.id, arm.result)
+
+    def _least_rounds(self) -> int:
+        """The rounds that a budget should not cut: more arms need more for an answer."""
+        comparisons = max(1, len(self.arms) - 1)
+        more = minimum_rounds(comparisons=comparisons) - minimum_rounds()
+        return self._settings.minimum_rounds + more
 
     def _measure_round(self, number: int, order: Sequence[str], together: bool) -> None:
         """One round of every arm that still runs; kept as a whole."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from benchctl.store.record import ArmStatus, OutputCheck, Verification
@@ -82,8 +83,13 @@ def result_of(answer: Message) -> Message:
     return result
 
 
-def failure_from_error(error: BaseException, doing: str) -> ArmFailure:
-    """What an error raised while `doing` something means for the arm."""
+def failure_from_error(
+    error: BaseException, doing: str, user_file: Path | None = None
+) -> ArmFailure:
+    """What an error raised while `doing` something means for the arm.
+
+    Where it passed through the user's own file, the message names that file and line.
+    """
     if isinstance(error, ArmFailure):
         return error
     lines = traceback.format_exception(error)
@@ -102,7 +108,19 @@ def failure_from_error(error: BaseException, doing: str) -> ArmFailure:
         return ArmFailure("unavailable", str(error), hint or "install what is missing", notes)
     # An error with a hint was written for users; any other needs its type to make sense.
     message = str(error) if hint else f"{type(error).__name__} during {doing}: {error}"
+    line = _line_in(error, user_file)
+    if user_file is not None and line and f"{user_file.name}:{line}" not in message:
+        message = f"{user_file}:{line}: {message}"
     return ArmFailure("crashed", message, hint, notes)
+
+
+def _line_in(error: BaseException, file: Path | None) -> int | None:
+    """The innermost line of `file` that an error passed through."""
+    if file is None:
+        return None
+    whole = str(file.resolve())
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == whole), None)
 
 
 def verification_message(verification: Verification) -> Message:

@@ -27,7 +27,13 @@ from benchctl.measure.protocol import (
     verification_message,
 )
 from benchctl.measure.sampler import SampleRule, WarmUpRule, take_samples, warm_up
-from benchctl.plan.registry import load_engine, load_workload
+from benchctl.plan.registry import (
+    file_of_reference,
+    is_file_reference,
+    load_engine,
+    load_workload,
+    workload_reference,
+)
 
 if TYPE_CHECKING:
     from benchctl_engines.contract import Array, Availability, Engine, Program, Runner
@@ -81,7 +87,8 @@ class WorkerService:
             handler: Handler = getattr(self, f"do_{name}")
             return {"result": handler(**fields)}
         except Exception as error:
-            return failure_message(failure_from_error(error, self._doing.replace("_", " ")))
+            doing = self._doing.replace("_", " ")
+            return failure_message(failure_from_error(error, doing, self._user_file()))
 
     def close(self) -> None:
         """Let the engine release what it holds."""
@@ -250,6 +257,11 @@ class WorkerService:
 
         assert self._workload is not None, "inputs come after the workload"
         return self._workload.inputs(self._case, np.random.default_rng(seed))
+
+    def _user_file(self) -> Path | None:
+        """The file of a user's own workload."""
+        reference = "" if self._workload is None else workload_reference(self._workload)
+        return file_of_reference(reference) if is_file_reference(reference) else None
 
     def _prepared(self) -> tuple[Runner, Workload]:
         assert self._runner is not None and self._workload is not None, "prepare comes first"

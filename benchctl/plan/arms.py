@@ -44,7 +44,7 @@ def _parse_switches(engine: str, text: str, known: Mapping[str, Switch]) -> dict
                 _example(engine, known),
             )
         if name not in known:
-            raise UnknownNameError(f"switch of engine {engine}", name, known)
+            raise UnknownNameError("switch", name, known, owner=f"engine {engine}")
         if name in switches:
             raise PlanError(f"switch {name} of engine {engine} is given twice")
         values = known[name].values

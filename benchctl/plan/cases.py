@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from benchctl.plan.errors import PlanError, UnknownNameError, did_you_mean
 from benchctl.plan.registry import (
+    file_of_reference,
     first_line,
     is_file_reference,
     load_workload,
@@ -46,7 +46,7 @@ def expand_cases(
     by_name = {axis.name: axis for axis in workload.axes}
     for name in axes:
         if name not in by_name:
-            raise UnknownNameError(f"axis of workload {workload.name}", name, by_name)
+            raise UnknownNameError("axis", name, by_name, owner=f"workload {workload.name}")
     columns = [_parse_values(axis, axes.get(axis.name, ())) for axis in workload.axes]
     combinations = itertools.product(*columns)
     names = list(by_name)
@@ -101,6 +101,5 @@ def _describe(workload: Workload, error: Exception) -> str:
     if is_file_reference(reference):
         from benchctl.plan.user_file import describe_error
 
-        path = Path(reference if reference.endswith(".py") else reference.rpartition(":")[0])
-        return describe_error(error, path)
+        return describe_error(error, file_of_reference(reference))
     return f"{type(error).__name__}: {first_line(error)}"

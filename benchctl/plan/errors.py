@@ -16,7 +16,10 @@ class PlanError(Exception):
 
 
 class UnknownNameError(PlanError):
-    """A name that does not exist, with the nearest that does and all choices."""
+    """A name that does not exist, with the nearest that does and all choices.
+
+    `owner` is what should have it, `also` what could stand in its place beside `choices`.
+    """
 
     def __init__(
         self,
@@ -25,12 +28,16 @@ class UnknownNameError(PlanError):
         choices: Iterable[str],
         suggestion: str | None = None,
         also: str = "",
+        owner: str = "",
     ) -> None:
         self.choices = tuple(choices)
         self.suggestion = suggestion or nearest(name, self.choices)
-        question = f" Did you mean {self.suggestion}?" if self.suggestion else ""
         listed = "; ".join(filter(None, (", ".join(self.choices) or "none installed", also)))
-        super().__init__(f'no {kind} "{name}".{question} ({listed})')
+        what = f'{owner} has no {kind} "{name}"' if owner else f'no {kind} "{name}"'
+        if self.suggestion:
+            super().__init__(f"{what}. Did you mean {self.suggestion}? ({listed})")
+        else:
+            super().__init__(f"{what}: expected one of {listed}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -67,6 +67,11 @@ def is_file_reference(text: str) -> bool:
     return text.endswith(".py") or path != text or "/" in text
 
 
+def file_of_reference(text: str) -> Path:
+    """The file that "file.py" or "file.py:ClassName" means."""
+    return Path(text if text.endswith(".py") else text.rpartition(":")[0])
+
+
 def workload_reference(workload: Workload) -> str:
     """The text with which `load_workload` gives this workload again."""
     module = sys.modules.get(type(workload).__module__)

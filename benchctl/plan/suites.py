@@ -71,7 +71,7 @@ _SMOKE = {
 
 SLIDES = Suite(
     name="slides",
-    summary="the lecture's claims: everything the report's charts need, about five minutes",
+    summary="the lecture's claims: everything the report's charts need",
     entries=(
         SuiteEntry(
             "xyz",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from benchctl.compare.findings import Finding, Notice
 from benchctl.compare.summary import ArmSummary
@@ -111,8 +111,14 @@ def everything_table(cases: Sequence[MeasuredCase]) -> Table:
     )
 
 
+NO_BREAK = "\u00a0"
+"""Keeps a number and its unit on one line."""
+
+
 def _everything_row(case: MeasuredCase, arm: ArmSummary) -> list[str]:
-    name, result = case.case.id, arm.result
+    # A case has many axes: its line may break after each.
+    name = escape(case.case.id).replace(",", Markup(",<wbr>"))
+    result = arm.result
     checked = result.verification
     error = "-" if checked is None else numbers.format_error(checked.worst_relative_error)
     if arm.median_seconds is None or result.status != "ok":
@@ -129,7 +135,7 @@ def _everything_row(case: MeasuredCase, arm: ArmSummary) -> list[str]:
     return [
         name,
         result.arm.id,
-        numbers.format_seconds(arm.median_seconds, interval, unit),
+        numbers.format_seconds(arm.median_seconds, interval, unit).replace(" ", NO_BREAK),
         between,
         "reference" if is_reference else relative_words(arm.relative),
         error,

@@ -124,6 +124,9 @@ def format_interval(value: float, interval: Interval, unit: Unit) -> str:
 
 
 def _ends(low: float, high: float, decimals: int) -> str:
+    if low > 0 and round(low, decimals) == 0:
+        # An end at zero would say that nothing takes no time.
+        decimals = -_place(low)
     return f"{format_number(low, decimals)} - {format_number(high, decimals)}"
 
 

@@ -28,14 +28,24 @@ def winner_sentence(winner: Winner) -> str:
     if winner.significant:
         return f"{winner.arm_id} is {_ratio(winner)} faster than {winner.over_id}."
     if interval is None:
-        return (
-            f"{winner.arm_id} came out about {_ratio(winner)} faster than {winner.over_id}, "
-            "from too few rounds to be sure."
-        )
+        return f"{unsure_sentence(winner.arm_id, winner.over_id, winner.ratio)}."
+    if interval[0] > 1:
+        # The interval of this pair alone excludes 1, but not with all pairs counted.
+        return f"{unsure_sentence(winner.arm_id, winner.over_id, winner.ratio, interval)}."
     return (
         f"No difference is shown between {winner.arm_id} and {winner.over_id}: "
         f"the ratio lies in {numbers.format_ratio_ends(winner.ratio, interval)}."
     )
+
+
+def unsure_sentence(
+    faster: str, slower: str, ratio: float, interval: numbers.Interval | None = None
+) -> str:
+    """`static came out about 2.3x faster than numpy, from too few rounds to be sure`; no stop."""
+    shown = numbers.format_ratio(ratio, interval)
+    if float(shown.removesuffix("x")) == 1:
+        return f"{faster} and {slower} came out about equal, from too few rounds to be sure"
+    return f"{faster} came out about {shown} faster than {slower}, from too few rounds to be sure"
 
 
 def _ratio(winner: Winner) -> str:
@@ -129,24 +139,50 @@ def _wrong_sentence(arm_id: str, check: OutputCheck, reference: str) -> str:
 
 def failure_lines(result: ArmResult) -> list[str]:
     """Why an arm was not timed, as `wrong: ...`, `crashed: ...`, with its hint; else nothing."""
-    if result.status in ("ok", "planned"):
-        return []
-    if result.status == "wrong" and (sentences := wrong_sentences(result)):
-        return [f"wrong: {sentence}" for sentence in sentences]
-    word = UNMEASURED[result.status]
-    lines = [f"{word}: {result.arm.id}: {result.message or 'no reason was recorded'}"]
-    if result.hint:
-        lines.append(" " * (len(word) + 2) + result.hint)
+    return failures_lines([result])
+
+
+def failures_lines(results: Sequence[ArmResult]) -> list[str]:
+    """The same of several arms; those that failed alike together."""
+    lines: list[str] = []
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        if result.status in ("ok", "planned"):
+            continue
+        if result.status == "wrong" and (sentences := wrong_sentences(result)):
+            lines += [f"wrong: {sentence}" for sentence in sentences]
+            continue
+        reason = result.message or "no reason was recorded"
+        alike.setdefault((result.status, reason, result.hint), []).append(result.arm.id)
+    for (status, reason, hint), arm_ids in alike.items():
+        word = UNMEASURED[status]
+        first, *more = reason.splitlines()
+        lines.append(f"{word}: {', '.join(arm_ids)}: {first}")
+        below = [*map(str.strip, more), *([hint] if hint else [])]
+        lines += [" " * (len(word) + 2) + line for line in below]
     return lines
 
 
 def notice_lines(notices: Sequence[Notice]) -> list[str]:
-    """Warnings, those with the same remedy together, and below them what to do about it."""
-    groups: dict[tuple[Finding, str], list[str]] = {}
+    """Warnings, those with the same remedy together, and below them what to do about it.
+
+    What several arms have in common is said once, with all their names.
+    """
+    groups: dict[tuple[Finding, str], list[Notice]] = {}
     for notice in notices:
-        groups.setdefault((notice.finding, notice.hint), []).append(notice.text)
+        groups.setdefault((notice.finding, notice.hint), []).append(notice)
     lines: list[str] = []
-    for (_, hint), texts in groups.items():
-        lines += [f"warning: {text}" for text in texts]
+    for (_, hint), group in groups.items():
+        lines += [f"warning: {text}" for text in dict.fromkeys(_texts(group))]
         lines.append(f"         {hint}")
     return lines
+
+
+def _texts(group: Sequence[Notice]) -> list[str]:
+    if not group[0].finding.sentence.startswith("{arm}:"):
+        return [notice.text for notice in group]
+    alike = [[other for other in group if other.details == each.details] for each in group]
+    return [
+        Notice(each[0].finding, ", ".join(other.arm_id for other in each), each[0].details).text
+        for each in alike
+    ]

@@ -12,7 +12,7 @@ from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import (
     checking_words,
     cold_sentence,
-    failure_lines,
+    failures_lines,
     notice_lines,
     payback_sentence,
     winner_sentence,
@@ -56,12 +56,14 @@ def case_lines(case: CaseSummary, machine: str = "") -> list[str]:
     """One case: heading, verification, table, findings, failures and warnings."""
     lines = [heading(workload_words(case.case.workload), case.case.title, machine)]
     checked = [checking_words(arm.result) for arm in case.arms]
-    if checked:
+    if case.arms and all(arm.result.status == "planned" for arm in case.arms):
+        lines.append(f"{INDENT}not measured: the run ended before this case")
+    elif checked:
         lines.append(f"{INDENT}checking   {'   '.join(checked)}      against float64")
     if any(arm.median_seconds is not None for arm in case.arms):
         lines += ["", *render_table(result_table(case), INDENT)]
         lines += _paragraph(case_findings(case))
-    lines += _paragraph([line for arm in case.arms for line in failure_lines(arm.result)])
+    lines += _paragraph(failures_lines([arm.result for arm in case.arms]))
     lines += _paragraph(notice_lines(case.warnings))
     return lines
 
@@ -92,7 +94,7 @@ def workload_lines(cases: Sequence[CaseSummary], arm_order: Sequence[str]) -> li
     lines += render_table(compact_table(cases, arm_order), INDENT)
     for case in cases:
         label = ", ".join(f"{axis} {case.case.parameters.get(axis)}" for axis in axes)
-        failures = [line for arm in case.arms for line in failure_lines(arm.result)]
+        failures = failures_lines([arm.result for arm in case.arms])
         lines += [f"{INDENT}{label}: {line}" for line in failures if not line.startswith(" ")]
     lines += [INDENT + line for line in _counted_warnings(cases)]
     return lines

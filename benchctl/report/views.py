@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchctl.compare.findings import Notice
 from benchctl.compare.summary import ArmSummary, CaseSummary, summarise
+from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, CaseSpec, Run
 
 
@@ -100,19 +101,27 @@ def _make_view(machine_id: str, threads: int, runs: Sequence[Run]) -> View:
 def _newest(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Run ids with the cases to take from them: of each case the newest measurement.
 
-    A measurement that compares arms comes before one of a single arm, however new.
+    A measurement that compares arms comes before one of a single arm, and one with rounds enough
+    for an answer before one without, however new.
     """
-    chosen: dict[str, tuple[Run, int]] = {}
+    chosen: dict[str, tuple[Run, tuple[int, bool]]] = {}
     for run in runs:
         for result in run.cases:
-            comparable = min(2, sum(map(_has_rounds, result.arms)))
+            arms = [arm for arm in result.arms if _has_rounds(arm)]
+            worth = (min(2, len(arms)), _can_answer(arms))
             previous = chosen.get(result.case.id)
-            if comparable and (previous is None or comparable >= previous[1]):
-                chosen[result.case.id] = (run, comparable)
+            if arms and (previous is None or worth >= previous[1]):
+                chosen[result.case.id] = (run, worth)
     wanted: dict[str, list[str]] = {}
     for case_id, (run, _) in chosen.items():
         wanted.setdefault(run.run_id, []).append(case_id)
     return wanted
+
+
+def _can_answer(arms: Sequence[ArmResult]) -> bool:
+    """Whether every arm has the rounds that a comparison of them all takes."""
+    needed = minimum_rounds(comparisons=max(1, len(arms) - 1))
+    return all(len(arm.rounds) >= needed for arm in arms)
 
 
 def _has_rounds(arm: ArmResult) -> bool:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from benchctl.report import numbers
 from benchctl.report.findings import Crossing, Interval, Speedup
+from benchctl.report.sentences import unsure_sentence
 from benchctl.report.text import machine_words
 from benchctl.store.record import Run
 
@@ -23,6 +24,10 @@ def speedup_sentence(speedup: Speedup, where: str = "") -> str:
     """`static is 4.1x (3.9 - 4.3) faster than numpy at 3x4`, or that none is shown; no stop."""
     place = f" {where}" if where else ""
     if not speedup.significant:
+        interval = speedup.interval
+        if interval is None or interval[0] > 1:
+            slower = f"{speedup.slower}{place}"
+            return unsure_sentence(speedup.faster, slower, speedup.ratio, interval)
         return f"no difference is shown between {speedup.faster} and {speedup.slower}{place}"
     ratio = ratio_words(speedup.ratio, speedup.interval)
     return f"{speedup.faster} is {ratio} faster than {speedup.slower}{place}"
@@ -68,13 +73,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def foot_words(runs: Sequence[Run]) -> str:
-    """Machine, date and run id: what stands at the foot of every chart."""
+    """Machine, date and the newest run's id: what stands at the foot of every chart."""
     if not runs:
         return ""
     latest = runs[-1]
     dates = sorted({run.started_utc[:10] for run in runs})
     date = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    ids = ", ".join(run.run_id for run in runs[:3])
-    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-    noun = "run" if len(runs) == 1 else "runs"
-    return f"{machine_words(latest)}  |  {date}  |  {noun} {ids}{more}"
+    more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+    return f"{machine_words(latest)}  |  {date}  |  run {latest.run_id}{more}"

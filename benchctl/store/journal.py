@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchctl.store.errors import StoreError
+from benchctl.store.errors import DiskFullError, StoreError
 from benchctl.store.lines import RunLines
 from benchctl.store.locations import new_run_id, run_path
 from benchctl.store.record import ArmResult, ArmRound, Run
@@ -177,7 +177,8 @@ def _write_line(descriptor: int, line: bytes) -> None:
     """Append a line by one write and force it to disk."""
     written = os.write(descriptor, line)
     if written != len(line):
-        raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written")
+        reason = f"{os.strerror(errno.ENOSPC)} ({written} of {len(line)} bytes were written)"
+        raise OSError(errno.ENOSPC, reason)
     os.fsync(descriptor)
 
 
@@ -215,8 +216,10 @@ def _store_error(action: str, path: Path, error: OSError) -> StoreError:
     message = f"cannot {action} {path}: {error.strerror or error}"
     if error.errno in _FULL:
         free = _free_mebibytes(path)
-        hint = f"free space on its disk ({free} left), then resume the run, or use another --store"
-    elif error.errno == errno.EFBIG:
+        then = "try again" if action == "create" else "resume the run"
+        hint = f"free space on its disk ({free} left), then {then}, or use another --store"
+        return DiskFullError(message, hint)
+    if error.errno == errno.EFBIG:
         hint = "raise the limit on file size (ulimit -f), then resume the run"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "choose a folder that you may write to with --store"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchctl.store.errors import NoSuchRunError, RecordError
+from benchctl.store.errors import EmptyStoreError, NoSuchRunError, RecordError
 from benchctl.store.lines import RunLines
 from benchctl.store.locations import RUN_SUFFIX, run_paths
 from benchctl.store.record import Run
@@ -47,7 +47,7 @@ def find_run(store: Path, text: str) -> Run:
     paths = run_paths(store)
     if text == "last":
         if not paths:
-            raise NoSuchRunError(f"no run in {store}", "measure one: benchctl run xyz")
+            raise EmptyStoreError(f"no run in {store}", "measure one: benchctl run xyz")
         return load_run(paths[-1])
     if text.endswith(RUN_SUFFIX) or Path(text).is_file():
         return load_run(Path(text))

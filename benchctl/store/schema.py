@@ -67,7 +67,8 @@ def decode_line(line: bytes) -> tuple[str, Fields]:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise SchemaError(f"expected one JSON object, received {shown(line)} ({error})") from None
+        text = line.decode("utf-8", "backslashreplace").strip()
+        raise SchemaError(f"expected one JSON object, received {shown(text)}") from error
     fields = Fields(document, "a line")
     return fields.text("kind"), fields
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -158,6 +160,32 @@ def test_a_defect_keeps_rounds_too(scripts, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--rounds", ["20"]), ("--seed", ["1"]), ("--dry-run", [])]
+)
+def test_resume_refuses_what_the_stored_plan_has_decided(
+    scripts, tmp_path: Path, option: str, value: list[str]
+) -> None:
+    scripts(NUMPY, end=KeyboardInterrupt(), after_rounds=3)
+    assert invoke(tmp_path, "xyz", "--engine", "numpy").exit_code == 130
+    result = invoke(tmp_path, "--resume", option, *value)
+    assert result.exit_code == 2
+    assert f"leave out {option}" in result.stderr
+    (run,), _ = load_store(tmp_path)
+    assert len(run.cases[0].arms[0].rounds) == 3
+
+
+def test_a_disk_that_is_full_from_the_start_ends_with_5(tmp_path: Path, monkeypatch) -> None:
+    def refuse(descriptor: int, line: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("benchctl.store.journal.os.write", refuse)
+    result = invoke(tmp_path, "xyz", "--engine", "numpy")
+    assert result.exit_code == 5
+    assert "No space left on device" in result.stderr
+    assert "try again" in result.stderr and "resume" not in result.stderr
+
+
 def test_an_unwritable_store_is_a_matter_of_usage(scripts, tmp_path: Path) -> None:
     scripts(NUMPY)
     (tmp_path / "runs").write_text("a file where a folder is needed")
@@ -221,7 +249,9 @@ def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
         "--dry-run",
     )
     assert result.exit_code == 0, result.output
-    cases = [line for line in result.stdout.splitlines() if "xyz[" in line]
+    lines = result.stdout.splitlines()
+    assert lines[0] == "xyz  expression product, dtype float32, legacy_seed none"
+    cases = [line for line in lines if line.startswith(("  3x4 ", "  10x10 "))]
     assert len(cases) == 2
     assert all("eager, numpy" in line and line.endswith(" 7") for line in cases)
     assert "about" in result.stdout and "nothing was run" in result.stdout
@@ -230,9 +260,9 @@ def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_axes_reach_the_workloads_of_a_suite_that_have_them(tmp_path: Path) -> None:
     result = invoke(tmp_path, "smoke", *TWO, "-a", "size=5x5", "--dry-run")
-    xyz = [line for line in result.stdout.splitlines() if "xyz[" in line]
-    assert len(xyz) == 1 and "size=5x5" in xyz[0]
-    assert "vgg16[" in result.stdout
+    xyz = [line for line in result.stdout.splitlines() if line.startswith("xyz")]
+    assert len(xyz) == 1 and "size 5x5" in xyz[0]
+    assert "vgg16  " in result.stdout
 
 
 def test_keep_blas_override_reaches_the_settings(scripts, tmp_path: Path) -> None:

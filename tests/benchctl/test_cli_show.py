@@ -81,7 +81,8 @@ def test_a_bad_file_is_named_with_its_line_and_hides_nothing(store: Path) -> Non
     second.path.write_text("".join(lines))
     bad = invoke("show", second.run_id, "--store", store)
     assert bad.exit_code == 2
-    assert str(second.path) in bad.stderr and "line 3" in bad.stderr
+    assert f"{second.path}, line 3: expected one JSON object, received '{{not json}}'" in bad.stderr
+    assert "benchctl show --all lists the runs that load" in bad.stderr
     listed = invoke("show", "--all", "--store", store)
     assert listed.exit_code == 0
     assert "00000001" in listed.stdout
@@ -95,7 +96,7 @@ def test_wrong_results_are_told_again(tmp_path: Path) -> None:
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     shown = invoke("show", "--store", tmp_path)
-    assert shown.exit_code == 2 and "benchctl run" in shown.stderr
+    assert shown.exit_code == 6 and "benchctl run" in shown.stderr
     reported = invoke("report", "--store", tmp_path)
     assert reported.exit_code == 6
     assert "benchctl run slides" in reported.stderr

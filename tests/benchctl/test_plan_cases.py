@@ -94,7 +94,7 @@ def test_an_unknown_axis_gets_a_suggestion() -> None:
     with pytest.raises(UnknownNameError) as caught:
         expand_cases(Grid(), {"batsh": ["1"]})
     assert str(caught.value) == (
-        'no axis of workload grid "batsh". Did you mean batch? (size, layout, batch, rate)'
+        'workload grid has no axis "batsh". Did you mean batch? (size, layout, batch, rate)'
     )
 
 
@@ -169,7 +169,7 @@ class TestArms:
         ("text", "message"),
         [
             ("static:entry=calable", 'session or callable, received "calable". Did you mean call'),
-            ("static:entri=callable", 'no switch of engine static "entri". Did you mean entry?'),
+            ("static:entri=callable", 'engine static has no switch "entri". Did you mean entry?'),
             ("static:entry", 'expected as name=value, received "entry"'),
             ("static:", 'expected as name=value, received ""'),
             ("static:entry=", 'expected as name=value, received "entry="'),

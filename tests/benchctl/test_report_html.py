@@ -17,7 +17,7 @@ from benchctl.store.lines import RunLines
 from benchctl.store.record import Run
 from benchctl.store.schema import encode_line
 
-VOID = {"meta", "br", "img", "hr", "input", "link"}
+VOID = {"meta", "br", "wbr", "img", "hr", "input", "link"}
 TOPICS = ("gradient", "phases", "sizes", "vgg16", "layout", "heads", "memory")
 
 

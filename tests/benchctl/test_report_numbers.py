@@ -119,3 +119,9 @@ def test_durations_read_back(seconds: int) -> None:
 )
 def test_errors_are_short(error: float, text: str) -> None:
     assert numbers.format_error(error) == text
+
+
+def test_no_end_of_an_interval_is_rounded_to_zero() -> None:
+    unit = numbers.Unit("ms", 1e-3)
+    assert numbers.format_interval(1.1e-3, (0.38e-3, 8e-3), unit) == "0.4 - 8.0"
+    assert numbers.format_ratio_ends(1.1, (0.3, 2.6)) == "0.3 - 2.6"

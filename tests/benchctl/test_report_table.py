@@ -120,6 +120,29 @@ def test_equal_arms_have_no_winner_in_words() -> None:
     assert "faster" not in text and "slower" not in text
 
 
+def test_few_rounds_are_said_to_be_few_and_not_to_show_equality() -> None:
+    arms = (FakeArm("static", 1e-3), FakeArm("eager", 2e-3), FakeArm("numpy", 4e-3))
+    # Six rounds give each pair an interval, but two pairs need seven.
+    for rounds in (3, 6):
+        summary = summarise(make_run(arms=arms, rounds=rounds))
+        text = "\n".join(run_lines(summary))
+        assert "static came out about 4" in text
+        assert "faster than numpy, from too few rounds to be sure." in text
+        assert "No difference" not in text
+        assert f"static, eager, numpy: {rounds} rounds are too few" in text
+
+
+def test_arms_that_failed_alike_are_told_once() -> None:
+    alike = [
+        FakeArm(name, status="crashed", message="no reference\n  at mine.py:3")
+        for name in ("static", "eager")
+    ]
+    text = run_lines(summarise(make_run(arms=(*alike, NUMPY))))
+    place = text.index("  crashed: static, eager: no reference")
+    assert text[place + 1].strip() == "at mine.py:3"
+    assert sum("no reference" in line for line in text) == 1
+
+
 def test_warnings_with_one_remedy_share_it() -> None:
     text = "\n".join(run_lines(summarise(make_run(spread=0.4))))
     assert text.count("varies by") == 3

@@ -21,7 +21,7 @@ from benchctl.report.findings import (
 from benchctl.report.published import Published
 from benchctl.report.table import Table
 from benchctl.report.views import MeasuredCase, View
-from benchctl.report.wording import foot_words, speedup_sentence
+from benchctl.report.wording import capitalised, foot_words, speedup_sentence
 
 NAME = "gradient"
 TOPIC = "Gradient of a small product"
@@ -40,7 +40,7 @@ def draw(view: View, published: Published) -> Chart | MissingChart:
             f"benchctl run xyz -a size={size}",
         )
     arms = case.arms()
-    headline = _headline(case)
+    headline = capitalised(_headline(case))
     figure = style.new_figure(2.4 + 0.36 * (len(arms) + len(published.gradient)))
     cold, steady = style.panels(figure, 2, (1.25, 1.0))
     _draw_cold(cold, arms, published)
@@ -87,9 +87,9 @@ def _headline(case: MeasuredCase) -> str:
         return first
     quickest = min(cold, key=cold.__getitem__)
     if quickest == best.faster:
-        return f"{first}, and its one cold run is the shortest too"
+        return f"{first}, and the one cold run of {best.faster} is the shortest too"
     own, other = numbers.format_seconds(cold[best.faster]), numbers.format_seconds(cold[quickest])
-    return f"{first}; in one cold run it takes {own}, {quickest} {other}"
+    return f"{first}; in one cold run {best.faster} takes {own}, {quickest} {other}"
 
 
 def _draw_cold(axes: Axes, arms: Sequence[ArmSummary], published: Published) -> None:

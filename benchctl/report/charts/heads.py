@@ -14,7 +14,7 @@ from benchctl.report.findings import Pairing, interval_of, pair_cases
 from benchctl.report.published import Published
 from benchctl.report.table import Table
 from benchctl.report.views import View, distinct_runs
-from benchctl.report.wording import foot_words, ratio_words
+from benchctl.report.wording import capitalised, foot_words, ratio_words
 
 NAME = "heads"
 TOPIC = "The classifier: fc against conv head"
@@ -101,7 +101,7 @@ def _headline(groups: dict[str, list[Pairing]]) -> str:
     """What the form does to the fastest engine, in the first setting and in the last."""
     names = list(groups)
     ends = dict.fromkeys((names[0], names[-1]))
-    return "; ".join(_sentence(name, groups[name]) for name in ends)
+    return capitalised("; ".join(_sentence(name, groups[name]) for name in ends))
 
 
 def _sentence(name: str, group: Sequence[Pairing]) -> str:

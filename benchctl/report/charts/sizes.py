@@ -135,7 +135,7 @@ def _headline(points: Sequence[SizePoint]) -> str:
     same = (first.faster, first.slower) == (last.faster, last.slower)
     if same and first.significant and last.significant:
         return f"{ends[0]} and {ratio_words(last.ratio, last.interval)} at {points[-1].size}"
-    return f"{ends[0]}; {speedup_sentence(last, f'at {points[-1].size}')}"
+    return capitalised(f"{ends[0]}; {speedup_sentence(last, f'at {points[-1].size}')}")
 
 
 def _notes(
