@@ -24,6 +24,7 @@ from ..kernels.code_cache import use_directory
 from ..primitives.operations import assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from ..source_sites import Site
 from .gradients import gradients
 from .graph import Graph, Value, placeholder, step_counter, variable
 from .session import Operation, Session
@@ -90,7 +91,10 @@ class StaticRunner:
         """Record the program, its gradients and its updates in a graph."""
         parameters, inputs = self._arrays
         graph = Graph()
-        with graph.as_default():
+        # Inputs and parameters have no line of the user's own: they come with the program.
+        code = self._workload.program.__code__  # type: ignore[attr-defined]
+        origin = Site(code.co_filename, code.co_firstlineno)
+        with graph.as_default(), graph.made_at(origin):
             self._placeholders = {
                 name: placeholder(str(array.dtype), array.shape, name)
                 for name, array in inputs.items()
@@ -98,6 +102,7 @@ class StaticRunner:
             self._variables = {
                 name: variable(array, name=name, copy=False) for name, array in parameters.items()
             }
+        with graph.as_default():
             ops = StaticVocabulary(graph, self._options.seed)
             outputs = self._workload.program(ops, self._variables, self._placeholders, self._case)
             fetched = dict(outputs.values)
