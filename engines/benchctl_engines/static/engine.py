@@ -92,7 +92,7 @@ class StaticRunner:
         parameters, inputs = self._arrays
         graph = Graph()
         # Inputs and parameters have no line of the user's own: they come with the program.
-        code = self._workload.program.__code__  # type: ignore[attr-defined]
+        code = self._workload.program.__code__
         origin = Site(code.co_filename, code.co_firstlineno)
         with graph.as_default(), graph.made_at(origin):
             self._placeholders = {
