@@ -107,21 +107,6 @@ def test_a_forward_step_returns_no_parameters():
     assert set(prepared.outputs()) == {"total"}
 
 
-def test_the_thread_limit_holds_until_the_runner_is_closed():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-
-    def blas_threads():
-        pools = threadpoolctl.threadpool_info()
-        return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
-
-    before = blas_threads()
-    options = EngineOptions(threads=1)
-    prepared = make_engine().prepare(Doubling(), {}, {}, {"x": np.ones(1)}, options)
-    assert set(blas_threads()) <= {1}
-    prepared.close()
-    assert blas_threads() == before
-
-
 def test_listing_the_engine_imports_no_compiler_and_no_engine():
     code = (
         "import sys; from benchctl_engines.manual.engine import make_engine; make_engine();"

@@ -117,7 +117,7 @@ def _label_sizes(axes: Axes, points: Sequence[SizePoint]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    least_step = (points[-1].elements / points[0].elements) ** 0.085
+    least_step = (points[-1].elements / points[0].elements) ** 0.11
     names, last = [], 0.0
     for point in points:
         shown = not last or point.elements / last >= least_step

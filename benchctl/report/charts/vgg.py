@@ -137,7 +137,7 @@ def _median(arm: ArmSummary) -> float:
 
 def _draw_rows(axes: Axes, rows: Sequence[Row], looks: dict[str, style.Look]) -> None:
     height = 0.8 / max(1, len(looks))
-    longest = _slowest(rows)
+    longest = _longest(rows)
     for place, row in enumerate(rows):
         first = place - height * (len(row.arms) - 1) / 2
         for index, arm in enumerate(row.arms):
@@ -146,7 +146,7 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], looks: dict[str, style.Look]) ->
             parts.bars(axes, [at], [_median(arm)], looks[arm.result.arm.id], height=height * 0.8)
             if interval:
                 parts.whiskers(axes, at, *interval)
-            end = interval[1] if interval else _median(arm)
+            end = min(interval[1], longest) if interval else _median(arm)
             parts.end_label(axes, end, at, numbers.format_seconds(_median(arm), interval))
         if not row.arms:
             parts.end_label(axes, 0.0, place, "not measured", muted=True)
@@ -193,6 +193,18 @@ def _draw_published_axis(axes: Axes, rows: Sequence[Row], published: Published) 
 
 def _slowest(rows: Sequence[Row]) -> float:
     return max((_median(arm) for row in rows for arm in row.arms), default=1.0)
+
+
+def _longest(rows: Sequence[Row]) -> float:
+    """Where the axis must reach: the ends of the whiskers, unless one would squeeze the rest."""
+    ends = [
+        interval[1]
+        for row in rows
+        for arm in row.arms
+        if (interval := interval_of(arm)) is not None
+    ]
+    slowest = _slowest(rows)
+    return min(max([slowest, *ends]), 1.35 * slowest)
 
 
 def _milliseconds(seconds: float, _position: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -29,19 +28,13 @@ class ManualRunner:
         by_hand: ByHand,
         parameters: dict[str, Array],
         inputs: Mapping[str, Array],
-        threads: int,
         training: bool,
     ) -> None:
-        from threadpoolctl import threadpool_limits
-
         self._by_hand = by_hand
         self._parameters = parameters
         self._inputs = inputs
         self._training = training
         self._results: Mapping[str, Array] | None = None
-        self._thread_limit: Any = threadpool_limits(  # type: ignore[no-untyped-call]
-            limits=threads, user_api="blas"
-        )
 
     def build(self) -> None:
         """Nothing exists before the first step."""
@@ -72,11 +65,10 @@ class ManualRunner:
         return RunnerFacts(kernels=("numpy",))
 
     def close(self) -> None:
-        """Drop the arrays and give BLAS its threads back."""
+        """Drop the arrays."""
         self._parameters = {}
         self._inputs = {}
         self._results = None
-        self._thread_limit.restore_original_limits()
 
 
 class ManualEngine:
@@ -131,7 +123,7 @@ class ManualEngine:
             support = self.supports(workload, case)
             raise ValueError(f"{support.reason}; {support.hint}")
         training = workload.step(case) == "training"
-        return ManualRunner(by_hand, dict(parameters), dict(inputs), options.threads, training)
+        return ManualRunner(by_hand, dict(parameters), dict(inputs), training)
 
 
 def make_engine() -> ManualEngine:
