@@ -21,11 +21,12 @@ _KEPT_ASSIGNED = 4096
 class Leaf:
     """The tape's end at a tensor that the user made and asked gradients for."""
 
-    __slots__ = ("_tensor", "sequence")
+    __slots__ = ("_tensor", "grad", "sequence")
     sources: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Tensor) -> None:
         self.sequence = _next_sequence()
+        self.grad: Tensor | None = None
         # Weak: tensor and leaf would otherwise keep each other alive.
         self._tensor = weakref.ref(tensor)
 
@@ -42,7 +43,7 @@ class Entry(Saved):
     their tape, so that a derivative of higher order can flow on.
     """
 
-    __slots__ = ("arrays", "assignments", "outs", "plan")
+    __slots__ = ("arrays", "outs", "plan")
 
     def __init__(
         self,
@@ -56,7 +57,6 @@ class Entry(Saved):
         self.sources = sources
         self.arrays: Sequence[Any] | None = arrays
         self.outs = outs
-        self.assignments = mode.assignments
 
     def pull(self, gradient: Any) -> Sequence[Any]:
         """The pullback's gradients; raises where the tape was already released.
@@ -69,7 +69,7 @@ class Entry(Saved):
                 "backward expected a tape that was not used yet, received one that an earlier "
                 "backward released; pass keep_tape=True to that call to run it twice"
             )
-        if self.assignments != mode.assignments:
+        if self.sequence < mode.last_assignment:
             self._check_unchanged(arrays)
         plan = self.plan
         if not mode.plain:
@@ -86,7 +86,7 @@ class Entry(Saved):
     def _check_unchanged(self, arrays: Sequence[Any]) -> None:
         for array in (*arrays, *self.outs):
             changed = mode.assigned.get(id(array))
-            if changed is not None and changed[0]() is array and changed[1] > self.assignments:
+            if changed is not None and changed[0]() is array and changed[1] > self.sequence:
                 raise RuntimeError(
                     f"backward needs a value that {self.plan.primitive.name} used and that an "
                     "assignment has changed since; take the gradients before the assignment"
@@ -132,10 +132,10 @@ def note_assignment(target: Tensor) -> None:
             f"{target.entry.plan.primitive.name}, whose gradient would then be wrong; "
             "use x.detach()"
         )
-    mode.assignments += 1
+    mode.last_assignment = _next_sequence()
     if len(mode.assigned) > _KEPT_ASSIGNED:
         mode.assigned = {key: pair for key, pair in mode.assigned.items() if pair[0]() is not None}
-    mode.assigned[id(target.array)] = (weakref.ref(target.array), mode.assignments)
+    mode.assigned[id(target.array)] = (weakref.ref(target.array), mode.last_assignment)
 
 
 def recorded_entry(

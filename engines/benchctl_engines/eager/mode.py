@@ -10,11 +10,12 @@ class GradientMode:
     and whether it is plain: neither recorded nor watched by hooks, so that arrays will do.
     """
 
-    __slots__ = ("assigned", "assignments", "plain", "recording", "releasing")
+    __slots__ = ("assigned", "last_assignment", "plain", "recording", "releasing")
 
     def __init__(self) -> None:
-        # How many arrays were assigned to, and by array which assignment was its last.
-        self.assignments = 0
+        # When an array was last assigned to, as a place in the sequence of the tape's entries:
+        # of all, and by array.
+        self.last_assignment = 0
         self.assigned: dict[int, tuple[Any, int]] = {}
         self.recording = True
         self.releasing = True

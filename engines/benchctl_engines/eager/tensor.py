@@ -36,13 +36,12 @@ class Tensor(TensorOperators):
     `grad` is the tensor that `backward` accumulated, on leaves made with requires_grad.
     """
 
-    __slots__ = ("__weakref__", "array", "entry", "grad", "kind")
+    __slots__ = ("__weakref__", "array", "entry", "kind")
 
     def __init__(self, array: Array, kind: Kind, entry: Entry | Leaf | None = None) -> None:
         self.array = array
         self.kind = kind
         self.entry = entry
-        self.grad: Tensor | None = None
 
     @staticmethod
     def apply_primitive(
@@ -70,6 +69,20 @@ class Tensor(TensorOperators):
     def device(self) -> Device:
         """Where the array lives."""
         return self.kind.device
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has accumulated, on a tensor made with requires_grad; None elsewhere."""
+        return self.entry.grad if isinstance(self.entry, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if not isinstance(self.entry, Leaf):
+            raise AttributeError(
+                "grad expected a tensor made with requires_grad=True, received one without; "
+                "gradients(output, [tensor]) gives the gradient of a result"
+            )
+        self.entry.grad = value
 
     @property
     def shape(self) -> tuple[int, ...]:

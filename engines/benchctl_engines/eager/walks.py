@@ -47,7 +47,7 @@ def remembered_gradients(
         found = walk(entry, seed)
         if found is not None:
             return walk, found
-    if len(plan.walks) >= MAX_WALKS or entry.assignments != mode.assignments:
+    if len(plan.walks) >= MAX_WALKS or entry.sequence < mode.last_assignment:
         return None
     made = _remember(entry, adder)
     if made is None:
@@ -128,8 +128,8 @@ def _comparison(order: list[Entry], names: dict[Any, str], bound: dict[str, Any]
     for entry in order[1:]:
         name = names[entry]
         lines += [f"arrays_{name} = {name}.arrays", f"if arrays_{name} is None:", "    return None"]
-    # The earliest entry has seen the fewest assignments; the walk itself finds what changed.
-    lines += [f"if {names[order[-1]]}.assignments != mode.assignments:", "    return None"]
+    # After an assignment the walk itself finds out whether it matters.
+    lines += [f"if {names[order[-1]]}.sequence < mode.last_assignment:", "    return None"]
     distinct = [names[each] for each in known]
     if len(distinct) > 2:
         lines += [f"if len({{{', '.join(distinct)}}}) != {len(distinct)}:", "    return None"]
