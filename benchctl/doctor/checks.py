@@ -19,8 +19,8 @@ def run_checks(store: Path = DEFAULT_STORE) -> list[Check]:
     """What disturbs measurements here and what is missing, with a hint each; never raises."""
     checkers: dict[str, Checker] = {
         "python": software.python_check,
-        "numpy": partial(software.library_check, "numpy"),
-        "numba": partial(software.library_check, "numba"),
+        "numpy": partial(software.package_check, "numpy"),
+        "numba": partial(software.package_check, "numba"),
         "blas": software.blas_check,
         "processor": machine.processor_check,
         "load": machine.load_check,

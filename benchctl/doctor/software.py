@@ -29,7 +29,7 @@ def python_check() -> Check:
     )
 
 
-def library_check(name: str) -> Check:
+def package_check(name: str) -> Check:
     """Whether a library that benchctl needs is installed."""
     version = environment.distribution_version(name)
     if not version:

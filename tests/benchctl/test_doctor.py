@@ -159,8 +159,8 @@ def test_an_unknown_blas_is_a_warning(monkeypatch):
 
 
 def test_a_library_that_is_not_installed_is_missing():
-    assert software.library_check("numpy").status == "ok"
-    check = software.library_check("no-such-library")
+    assert software.package_check("numpy").status == "ok"
+    check = software.package_check("no-such-library")
     assert (check.status, check.hint) == ("missing", "pip install no-such-library")
 
 

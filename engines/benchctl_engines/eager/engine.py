@@ -71,14 +71,6 @@ class EagerVocabulary(InHouseVocabulary):
             distribution=distribution,
         )
 
-    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
-        """Numbers in [0, 1); new ones every step."""
-        return self._random(shape, dtype, "uniform")
-
-    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
-        """Standard normal numbers; new ones every step."""
-        return self._random(shape, dtype, "normal")
-
 
 class EagerRunner:
     """One case on the eager engine."""

@@ -1,6 +1,8 @@
-"""The vocabulary object of the in-house engines, less what needs no operand (random numbers)."""
+"""The vocabulary object of the in-house engines; each engine says how random numbers are keyed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from . import operations
 
@@ -34,3 +36,15 @@ class InHouseVocabulary:
     bias_add = staticmethod(operations.bias_add)
     max_pool2d = staticmethod(operations.max_pool2d)
     softmax_cross_entropy = staticmethod(operations.softmax_cross_entropy)
+
+    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Numbers in [0, 1); new ones every step."""
+        return self._random(shape, dtype, "uniform")
+
+    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Standard normal numbers; new ones every step."""
+        return self._random(shape, dtype, "normal")
+
+    def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
+        """Numbers keyed by the seed, the call's place in the program and the step."""
+        raise NotImplementedError(f"{type(self).__name__} makes no random numbers")

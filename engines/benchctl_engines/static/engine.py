@@ -49,14 +49,6 @@ class StaticVocabulary(InHouseVocabulary):
             distribution=distribution,
         )
 
-    def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
-        """Numbers in [0, 1); new ones every step."""
-        return self._random(shape, dtype, "uniform")
-
-    def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
-        """Standard normal numbers; new ones every step."""
-        return self._random(shape, dtype, "normal")
-
 
 class StaticRunner:
     """One case on the static engine."""
