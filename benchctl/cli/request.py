@@ -34,6 +34,16 @@ class Request:
     threads: int | None = None
     reference: str = ""
     keep_blas_override: bool = False
+    timeout_seconds: float | None = None
+
+
+# What a worker may be asked for; one limit from the command line stands for all of them.
+_TIMEOUTS = (
+    "import_timeout_seconds",
+    "prepare_timeout_seconds",
+    "sample_timeout_seconds",
+    "reference_timeout_seconds",
+)
 
 
 def make_plan(request: Request) -> Plan:
@@ -55,9 +65,12 @@ def make_plan(request: Request) -> Plan:
         from benchctl.plan.suites import suite
 
         entries += suite(request.suite).entries
-    settings: dict[str, Any] = {}
+    measure: dict[str, Any] = {}
     if request.keep_blas_override:
-        settings["measure"] = {"keep_blas_override": True}
+        measure["keep_blas_override"] = True
+    if request.timeout_seconds is not None:
+        measure.update(dict.fromkeys(_TIMEOUTS, request.timeout_seconds))
+    settings: dict[str, Any] = {"measure": measure} if measure else {}
     return build_plan(
         with_axes(entries, axes),
         arms=request.engines,

@@ -52,6 +52,12 @@ LAST = "last"
 @click.option(
     "--budget", callback=duration, metavar="TIME", help="Stop after about this long: 30s, 5m."
 )
+@click.option(
+    "--timeout",
+    callback=duration,
+    metavar="TIME",
+    help="Give up on an engine that does not answer for this long.  [default: 10m a sample]",
+)
 @click.option("--reference", default="", metavar="ENGINE", help="Compare with this one.")
 @seed_option
 @threads_option
@@ -78,6 +84,7 @@ def run(
     suite: str,
     rounds: int | None,
     budget: float | None,
+    timeout: float | None,
     reference: str,
     seed: int,
     threads: int | None,
@@ -119,6 +126,7 @@ def run(
         threads=threads,
         reference=reference,
         keep_blas_override=keep_blas_override,
+        timeout_seconds=timeout,
     )
     plan = make_plan(request)
     if dry_run:
@@ -143,6 +151,7 @@ _OF_THE_PLAN = {
     "threads": "--threads",
     "dry_run": "--dry-run",
     "keep_blas_override": "--keep-blas-override",
+    "timeout": "--timeout",
 }
 """Options that a stored plan has already decided, by parameter."""
 

@@ -37,7 +37,7 @@ _LINES_BEFORE_REPORT = 3
 _CRASH_REPORT = "Fatal Python error"
 _EXIT_SECONDS = 5.0
 _MEMORY_HINT = "the system ends processes so when memory runs out; choose a smaller size or batch"
-_TIMEOUT_HINT = "a larger time limit is a setting of the measurement; or leave this engine out"
+_TIMEOUT_HINT = "--timeout 20m waits longer; or leave this engine out"
 
 
 class Worker(Protocol):

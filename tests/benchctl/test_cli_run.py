@@ -336,3 +336,39 @@ RUN = [sys.executable, "-m", "benchctl", "run"]
 def stored_rounds(store: Path) -> int:
     runs, _ = load_store(store)
     return sum(len(arm.rounds) for run in runs for case in run.cases for arm in case.arms)
+
+
+HANGING = """
+import time
+from benchctl_workloads import Axis, Outputs, Workload
+
+class Hanging(Workload):
+    name = "hanging"
+    axes = (Axis("n", 4),)
+
+    def inputs(self, case, rng):
+        return {"x": rng.standard_normal((3, 4), dtype="float32")}
+
+    def program(self, ops, parameters, inputs, case):
+        return Outputs({"y": ops.relu(inputs["x"])})
+
+    def by_hand(self, case):
+        def step(parameters, inputs):
+            time.sleep(600)
+            return {}
+        return step
+"""
+
+
+def test_an_engine_that_hangs_is_given_up_after_the_time_given(tmp_path: Path) -> None:
+    file = tmp_path / "hanging.py"
+    file.write_text(HANGING)
+    arguments = ["--engine", "static", "--engine", "numpy", "--rounds", "2", "--timeout", "8s"]
+    result = invoke(tmp_path / "store", str(file), *arguments)
+    assert result.exit_code == 5
+    assert "timed out: numpy: no answer within 8 s" in result.stdout
+    assert "--timeout" in result.stdout
+    (run,), _ = load_store(tmp_path / "store")
+    static, numpy = run.cases[0].arms
+    assert (static.status, len(static.rounds)) == ("ok", 2)
+    assert numpy.status == "timeout"
