@@ -180,6 +180,10 @@ class Device:
             found = self._kinds[spec] = Kind(spec, self)
         return found
 
+    def scratch(self, spec: TensorSpec) -> Array:
+        """Uninitialised, 64-byte aligned bytes for a kernel to work in."""
+        return self.pool.take(spec) if self.pooled else aligned_bytes(spec.nbytes)
+
     def empty(self, spec: TensorSpec) -> Array:
         """An uninitialised array of this spec."""
         if self.pooled and spec.nbytes >= POOLED_BYTES:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..devices.cpu import POOLED_BYTES, aligned_bytes
+from ..devices.cpu import POOLED_BYTES
 from ..primitives.specs import TensorSpec
 from ..primitives.trace import PullbackTrace, TracedCall, trace_pullback
 
@@ -91,7 +91,7 @@ def _launch_lines(index: int, call: TracedCall, called: Plan, bound: dict[str, A
         lines.append(f"    {name} = {_allocation(f'{index}_{place}', each, called, bound)}")
     arguments = [*call.results, *operands]
     if called.workspace is not None:
-        bound["scratch"] = called.device.pool.take if called.device.pooled else _unpooled
+        bound["scratch"] = called.device.scratch
         bound[f"w{index}"] = called.workspace
         arguments.append(f"scratch(w{index})")
     lines.append(f"    k{index}({', '.join(arguments)})")
@@ -104,7 +104,3 @@ def _allocation(key: str, spec: TensorSpec, called: Plan, bound: dict[str, Any])
         return f"take(s{key})"
     bound[f"d{key}"] = spec.numpy_dtype
     return f"empty({spec.shape}, d{key})"
-
-
-def _unpooled(spec: TensorSpec) -> Any:
-    return aligned_bytes(spec.nbytes)

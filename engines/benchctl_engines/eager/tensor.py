@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from ..devices.cpu import Device, Kind, aligned_bytes
+from ..devices.cpu import Device, Kind
 from ..primitives import elementwise, operations
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive
 from ..primitives.reductions import sum_primitive
-from ..primitives.specs import ShapeError, TensorSpec, spec
+from ..primitives.specs import ShapeError, TensorSpec, number_dtype, spec
 from ..source_sites import user_site
 from .entries import Entry, Leaf, note_assignment, recorded_entry
 from .mode import mode
@@ -243,7 +243,7 @@ def _entry(
 
 def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) -> Any:
     """Updates, several outputs, a workspace."""
-    workspace = () if plan.workspace is None else (_workspace(plan.workspace, plan.device),)
+    workspace = () if plan.workspace is None else (plan.device.scratch(plan.workspace),)
     if plan.primitive.effect == "update":
         note_assignment(operands[0])
         plan.run(arrays[0], *arrays, *workspace)
@@ -255,10 +255,6 @@ def _run_general(plan: Plan, operands: Sequence[Tensor], arrays: list[Array]) ->
         return first
     rest = zip(outs[1:], plan.kinds[1:], strict=True)
     return (first, *(Tensor(array, kind) for array, kind in rest))
-
-
-def _workspace(needed: TensorSpec, device: Device) -> Array:
-    return device.pool.take(needed) if device.pooled else aligned_bytes(needed.nbytes)
 
 
 def _run_with_hooks(plan: Plan, operands: Sequence[Tensor]) -> Any:
@@ -298,19 +294,6 @@ def _prepare(
     return lifted, plan_of(device)(primitive, specs, attributes)
 
 
-def lifted_dtype(value: Any, specs: Sequence[TensorSpec]) -> str:
-    """The dtype that a plain number adopts beside tensors of these specs."""
-    if isinstance(value, bool | np.bool_):
-        return "bool"
-    floating = [each.dtype for each in specs if each.floating]
-    if floating:
-        return floating[0]
-    numeric = [each.dtype for each in specs if each.dtype != "bool"]
-    if isinstance(value, int | np.integer) and numeric:
-        return numeric[0]
-    return "float32"
-
-
 def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     """A number beside tensors, as a scalar of their dtype; raises `OperandError` on anything else.
 
@@ -322,7 +305,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
         )
-    dtype = lifted_dtype(value, [each.spec for each in tensors])
+    dtype = number_dtype(value, [each.spec for each in tensors])
     key = (repr(value), dtype)  # -0.0 equals 0.0 and is another number
     constant = device.constants.get(key)
     if constant is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +102,17 @@ def normalise_axes(name: str, axes: tuple[int, ...] | None, rank: int) -> tuple[
     if len(set(result)) != len(result):
         raise ShapeError(f"{name} expected each axis once, received {axes}")
     return result
+
+
+def number_dtype(number: Any, beside: Sequence[TensorSpec]) -> str:
+    """The dtype that a plain number adopts beside tensors of these specs."""
+    if isinstance(number, bool | np.bool_):
+        return "bool"
+    floating = [each.dtype for each in beside if each.floating]
+    if floating:
+        return floating[0]
+    numeric = [each.dtype for each in beside if each.dtype != "bool"]
+    return numeric[0] if isinstance(number, int | np.integer) and numeric else "float32"
 
 
 Padding2d = tuple[tuple[int, int], tuple[int, int]]

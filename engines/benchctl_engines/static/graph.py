@@ -11,7 +11,7 @@ import numpy as np
 from ..contract import Array
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive
-from ..primitives.specs import ShapeError, TensorSpec, spec
+from ..primitives.specs import ShapeError, TensorSpec, number_dtype, spec
 from ..source_sites import Site, user_site
 from .sources import constant_source, placeholder_source, step_source, variable_source
 
@@ -251,18 +251,8 @@ def _as_operand(
     # Copied: what the user does to the array later must not reach the graph.
     array = np.array(operand)
     if not isinstance(operand, np.ndarray):
-        array = array.astype(_number_dtype(operand, values))
+        array = array.astype(number_dtype(operand, [each.spec for each in values]))
     return emit_constant(graph, array, site)
-
-
-def _number_dtype(number: Any, values: Sequence[Value]) -> str:
-    if isinstance(number, bool | np.bool_):
-        return "bool"
-    floating = [each.spec.dtype for each in values if each.spec.floating]
-    if floating:
-        return floating[0]
-    numeric = [each.spec.dtype for each in values if each.spec.dtype != "bool"]
-    return numeric[0] if isinstance(number, int | np.integer) and numeric else "float32"
 
 
 def emit_constant(graph: Graph, array: Array, origin: Site, name: str = "") -> Value:

@@ -145,8 +145,15 @@ def predecessors(step: StepGraph) -> dict[Node, set[Node]]:
     return before
 
 
-def ordered(step: StepGraph, priority: Callable[[Node], tuple[int, ...]]) -> StepGraph:
-    """The step in an order that respects `predecessors`; among ready nodes the lowest priority."""
+def ordered(
+    step: StepGraph,
+    priority: Callable[[Node], tuple[int, ...]],
+    taken: Callable[[Node], None] | None = None,
+) -> StepGraph:
+    """The step in an order that respects `predecessors`; among ready nodes the lowest priority.
+
+    `taken(node)` is called after each choice, for priorities that depend on the order so far.
+    """
     waiting = {node: set(needs) for node, needs in predecessors(step).items()}
     followers: dict[Node, list[Node]] = {}
     for node, needs in waiting.items():
@@ -158,6 +165,8 @@ def ordered(step: StepGraph, priority: Callable[[Node], tuple[int, ...]]) -> Ste
         node = min(ready, key=priority)
         ready.remove(node)
         order.append(node)
+        if taken is not None:
+            taken(node)
         for follower in followers.get(node, ()):
             waiting[follower].discard(node)
             if not waiting[follower]:

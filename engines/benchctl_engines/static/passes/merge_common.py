@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from ..graph import Graph, Node, Value
 from ..sources import constant_source
-from ..step_graph import StepGraph, rewrite
+from ..step_graph import StepGraph, copy_node, rewrite
 
 _COMMUTATIVE = {"add", "multiply"}
 _COMPARED_BYTES = 4096
@@ -25,16 +25,8 @@ def merge_common(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         if key in known:
             counts["merged"] += 1
             return known[key]
-        made = graph.emit(
-            node.primitive,
-            operands,
-            node.attributes,
-            origin=node.origin,
-            name=node.name,
-            payload=node.payload,
-        )
-        known[key] = made.outputs
-        return made.outputs
+        known[key] = copy_node(graph, node, operands).outputs
+        return known[key]
 
     return rewrite(step, merge), counts
 

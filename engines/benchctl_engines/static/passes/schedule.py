@@ -7,7 +7,7 @@ operation that was written first, so the order is deterministic.
 from __future__ import annotations
 
 from ..graph import Node, Value
-from ..step_graph import StepGraph, consumers, ordered, predecessors
+from ..step_graph import StepGraph, consumers, ordered
 
 
 def written_order(step: StepGraph) -> StepGraph:
@@ -28,38 +28,23 @@ def schedule(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
 
 
 def _by_freed_bytes(step: StepGraph) -> StepGraph:
-    waiting = {node: set(needs) for node, needs in predecessors(step).items()}
-    followers: dict[Node, list[Node]] = {}
-    for node, needs in waiting.items():
-        for need in needs:
-            followers.setdefault(need, []).append(node)
     unread = {value: len(nodes) for value, nodes in consumers(step).items()}
     fetched = set(step.fetches)
 
-    def gain(node: Node) -> int:
+    def cost(node: Node) -> tuple[int, int]:
         freed = sum(
             each.spec.nbytes
             for each in set(node.operands)
             if unread[each] == 1 and each not in fetched and not each.node.is_source
         )
         made = 0 if node.primitive.effect == "update" else _made_bytes(node)
-        return freed - made
+        return made - freed, node.sequence
 
-    ready = [node for node, needs in waiting.items() if not needs]
-    order: list[Node] = []
-    while ready:
-        node = min(ready, key=lambda each: (-gain(each), each.sequence))
-        ready.remove(node)
-        order.append(node)
+    def read(node: Node) -> None:
         for operand in set(node.operands):
             unread[operand] -= 1
-        for follower in followers.get(node, ()):
-            waiting[follower].discard(node)
-            if not waiting[follower]:
-                ready.append(follower)
-    if len(order) != len(step.nodes):
-        return written_order(step)  # raises with the place of the cycle
-    return StepGraph(tuple(order), step.fetches)
+
+    return ordered(step, cost, read)
 
 
 def _made_bytes(node: Node) -> int:
