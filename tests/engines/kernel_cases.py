@@ -257,7 +257,11 @@ CONVOLUTIONS = [
     ("many_images_stride2", (130, 3, 4, 4), (6, 2, 2), (2, 2), NO_PADDING),
     ("many_channels", (1, 4, 5, 5), (40, 3, 3), (1, 1), SAME),
     ("1x1_panels", (1, 8, 64, 70), (96, 1, 1), (1, 1), NO_PADDING),
+    ("winograd", (2, 64, 27, 30), (48, 3, 3), (1, 1), SAME),
+    ("winograd_unpadded", (3, 48, 22, 21), (64, 3, 3), (1, 1), NO_PADDING),
 ]
+# Fewer multiplications of larger numbers: see docs/measuring-method.md for the gate of 1e-5.
+WINOGRAD_ULPS = 80.0
 
 
 def convolution_cases() -> Iterator[KernelCase]:
@@ -273,12 +277,13 @@ def convolution_cases() -> Iterator[KernelCase]:
         b = draw(K, seed=2)
         window = {"stride": stride, "padding": padding, "layout": layout}
         name = f"{layout}-{label}"
-        yield KernelCase("conv2d", (x, w), window, conv_forward, label=name)
+        ulps = {"tolerance_ulps": WINOGRAD_ULPS} if label.startswith("winograd") else {}
+        yield KernelCase("conv2d", (x, w), window, conv_forward, label=name, **ulps)
         for relu in (False, True):
             attributes = {**window, "relu": relu}
             label_relu = f"{name}-relu{int(relu)}"
             yield KernelCase(
-                "conv2d_epilogue", (x, w, b), attributes, conv_epilogue, label=label_relu
+                "conv2d_epilogue", (x, w, b), attributes, conv_epilogue, label=label_relu, **ulps
             )
         yield KernelCase(
             "conv2d_input_gradient",
@@ -286,6 +291,7 @@ def convolution_cases() -> Iterator[KernelCase]:
             {**window, "input_shape": x.shape},
             conv_input_gradient,
             label=name,
+            **ulps,
         )
         yield KernelCase(
             "conv2d_filter_gradient",
@@ -293,6 +299,7 @@ def convolution_cases() -> Iterator[KernelCase]:
             {**window, "filter_shape": w.shape},
             conv_filter_gradient,
             label=name,
+            **ulps,
         )
 
 

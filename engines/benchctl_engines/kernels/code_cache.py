@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from functools import lru_cache
@@ -37,13 +38,25 @@ def directory() -> Path:
     base = _DIRECTORY[0] if _DIRECTORY else _DEFAULT_DIRECTORY.expanduser()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     processor = llvmlite.binding.get_host_cpu_name()
-    return base / f"numba-{numba.__version__}-py{version}-{processor}-{_own_digest()}"
+    own = source_digest("raw_arrays")
+    return base / f"numba-{numba.__version__}-py{version}-{processor}-{own}"
 
 
-@lru_cache(maxsize=1)
-def _own_digest() -> str:
-    source = Path(__file__).with_name("raw_arrays.py").read_bytes()
-    return hashlib.sha256(source).hexdigest()[:8]
+@lru_cache
+def source_digest(module: str) -> str:
+    """A short digest of a module of this package and of all it imports from the package."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    seen, waiting = {module}, [module]
+    while waiting:
+        source = (folder / f"{waiting.pop()}.py").read_bytes()
+        digest.update(source)
+        for found in sorted(re.findall(rb"^ *from \.(\w+) import", source, re.MULTILINE)):
+            name = found.decode()
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return digest.hexdigest()[:8]
 
 
 def _written(path: Path, source: str) -> Path:

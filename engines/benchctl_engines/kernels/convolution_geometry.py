@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..primitives.specs import split_filter, split_nchw
+from ..primitives.specs import join_nchw, split_filter, split_nchw, window_output
 from .table import KernelRequest
 
 # A panel of about this size stays in the caches while the product reads it.
@@ -94,7 +94,7 @@ def make_geometry(
     """The geometry from the shapes of input, filters and output and the request's attributes."""
     layout = request.attributes["layout"]
     N, C, H, W = split_nchw("conv2d", input_shape, layout)
-    K, _, R, S = split_filter("conv2d", filter_shape, layout)
+    K, _, R, S = split_filter("conv2d", filter_shape, filter_layout(request))
     _, _, P, Q = split_nchw("conv2d", output_shape, layout)
     stride_h, stride_w = request.attributes["stride"]
     (top, bottom), (left, right) = request.attributes["padding"]
@@ -120,9 +120,19 @@ def make_geometry(
 
 
 def forward_geometry(request: KernelRequest) -> ConvolutionGeometry:
-    """Geometry of conv2d(x, w) and conv2d_epilogue(x, w, b)."""
+    """Geometry of conv2d(x, w) and conv2d_epilogue(x, w, b), before any pooling."""
     x, w = request.inputs[:2]
-    return make_geometry(request, x.shape, w.shape, request.outputs[0].shape)
+    made = request.outputs[0].shape
+    if not request.attributes.get("pool", False):
+        return make_geometry(request, x.shape, w.shape, made)
+    # The result is smaller than what the convolution itself makes.
+    layout, (stride_h, stride_w) = request.attributes["layout"], request.attributes["stride"]
+    padding_h, padding_w = request.attributes["padding"]
+    N, _, H, W = split_nchw("conv2d", x.shape, layout)
+    K, _, R, S = split_filter("conv2d", w.shape, filter_layout(request))
+    P = window_output("conv2d", H, R, stride_h, padding_h)
+    Q = window_output("conv2d", W, S, stride_w, padding_w)
+    return make_geometry(request, x.shape, w.shape, join_nchw(N, K, P, Q, layout))
 
 
 def input_gradient_geometry(request: KernelRequest) -> ConvolutionGeometry:
@@ -135,6 +145,17 @@ def filter_gradient_geometry(request: KernelRequest) -> ConvolutionGeometry:
     """Geometry of conv2d_filter_gradient(x, g)."""
     x, g = request.inputs
     return make_geometry(request, x.shape, request.attributes["filter_shape"], g.shape)
+
+
+def filter_layout(request: KernelRequest) -> str:
+    """How the filters are stored: "NCHW" is [K, C, R, S], "NHWC" is [R, S, C, K]."""
+    attributes = request.attributes
+    return str(attributes.get("filter_layout", attributes["layout"]))
+
+
+def filters_channels_last(request: KernelRequest) -> bool:
+    """Whether the filters are stored [R, S, C, K]."""
+    return filter_layout(request) == "NHWC"
 
 
 def is_nchw(request: KernelRequest) -> bool:

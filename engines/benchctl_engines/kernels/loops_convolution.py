@@ -13,14 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit
 
+from .compiled import compiled_loop
 from .loops_memory import copy_run
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def im2col_nchw(
     panel: Array,
     x: Array,
@@ -76,7 +76,7 @@ def im2col_nchw(
                 n += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def im2col_same_width_nchw(
     panel: Array,
     x: Array,
@@ -132,7 +132,7 @@ def im2col_same_width_nchw(
             position += stop - start
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def im2col_nhwc(
     panel: Array,
     x: Array,
@@ -172,7 +172,7 @@ def im2col_nhwc(
                 flat_panel[i] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def col2im_nchw(
     x: Array,
     panel: Array,
@@ -211,7 +211,7 @@ def col2im_nchw(
                 q = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def col2im_nhwc(
     x: Array,
     panel: Array,
@@ -248,7 +248,7 @@ def col2im_nhwc(
                         x[n, ih, iw0 + s, c] += panel[j, at + c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def rotate_filter_nchw(rotated: Array, w: Array) -> None:
     """rotated[C, K, R, S] = w[K, C, R, S] turned by 180 degrees."""
     K, C, R, S = w.shape
@@ -259,7 +259,7 @@ def rotate_filter_nchw(rotated: Array, w: Array) -> None:
                     rotated[c, k, r, s] = w[k, c, R - 1 - r, S - 1 - s]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def rotate_filter_nhwc(rotated: Array, w: Array) -> None:
     """rotated[R, S, K, C] = w[R, S, C, K] turned by 180 degrees."""
     R, S, C, K = w.shape
@@ -276,7 +276,7 @@ def rotate_filter_nhwc(rotated: Array, w: Array) -> None:
                     rotated[r, s, k, c] = w[R - 1 - r, S - 1 - s, c, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def gather_positions(staged: Array, images: Array, first_image: int) -> None:
     """staged[K, n*P*Q] = images[N, K, P*Q] of the n images from `first_image` on."""
     K, pixels = images.shape[1], images.shape[2]
@@ -287,7 +287,7 @@ def gather_positions(staged: Array, images: Array, first_image: int) -> None:
                 staged[k, n * pixels + i] = images[first_image + n, k, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def scatter_positions(images: Array, staged: Array, first_image: int) -> None:
     """images[N, K, P*Q] of the n images from `first_image` on = staged[K, n*P*Q]."""
     K, pixels = images.shape[1], images.shape[2]
@@ -298,7 +298,7 @@ def scatter_positions(images: Array, staged: Array, first_image: int) -> None:
                 images[first_image + n, k, i] = staged[k, n * pixels + i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def accumulate(total: Array, part: Array) -> None:
     """total += part, both flat."""
     for i in range(total.size):

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def bias_floor_rows(out: Array, bias: Array, start: int, stop: int, floor: float) -> None:
     """Rows [start, stop) of out[M, K]: max(out + bias[K], floor); NaN stays NaN.
 
@@ -26,7 +28,7 @@ def bias_floor_rows(out: Array, bias: Array, start: int, stop: int, floor: float
             out[i, k] = floor if value <= floor else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def bias_floor_channels(
     out: Array, bias: Array, image: int, start: int, stop: int, floor: float
 ) -> None:
@@ -38,7 +40,7 @@ def bias_floor_channels(
             out[image, k, i] = floor if value <= floor else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def subtract_scaled_rows(out: Array, w: Array, product: Array, start: int, scale: float) -> None:
     """out[start + i, :] = w[start + i, :] - scale * product[i, :]; out may be w itself."""
     M = w.shape[1]
@@ -47,7 +49,7 @@ def subtract_scaled_rows(out: Array, w: Array, product: Array, start: int, scale
             out[start + i, j] = w[start + i, j] - scale * product[i, j]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def subtract_scaled_outer(out: Array, w: Array, a: Array, b: Array, scale: float) -> None:
     """out[i, :] = w[i, :] - scale * sum over n of a[n, i] * b[n, :]; out may be w itself.
 

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def softmax_cross_entropy(loss: Array, probabilities: Array, logits: Array, labels: Array) -> None:
     """loss[0] = mean of -log softmax(logits)[label]; probabilities [N, classes]."""
     N, classes = logits.shape
@@ -33,7 +34,7 @@ def softmax_cross_entropy(loss: Array, probabilities: Array, logits: Array, labe
     loss[0] = total / N
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def cross_entropy_gradient(out: Array, probabilities: Array, labels: Array, g: Array) -> None:
     """out = (probabilities - onehot(labels)) * g[0] / N."""
     N, classes = out.shape
@@ -44,7 +45,7 @@ def cross_entropy_gradient(out: Array, probabilities: Array, labels: Array, g: A
         out[n, labels[n]] = (probabilities[n, labels[n]] - 1) * factor
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def cross_entropy_gradient_input(out: Array, u: Array, probabilities: Array, g: Array) -> None:
     """out = g[0] / N * p * (u - sum over classes of u * p)."""
     N, classes = out.shape
@@ -57,7 +58,7 @@ def cross_entropy_gradient_input(out: Array, u: Array, probabilities: Array, g: 
             out[n, k] = factor * probabilities[n, k] * (u[n, k] - mean)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def cross_entropy_gradient_seed(out: Array, u: Array, probabilities: Array, labels: Array) -> None:
     """out[0] = sum of u * (probabilities - onehot(labels)) / N."""
     N, classes = u.shape

@@ -26,7 +26,7 @@ def _copy_run(
         target_type, _, source_type, _, _ = signature.args
         into = context.make_array(target_type)(context, builder, arguments[0])
         taken = context.make_array(source_type)(context, builder, arguments[2])
-        cgutils.raw_memcpy(  # type: ignore[no-untyped-call]
+        cgutils.raw_memcpy(
             builder,
             builder.gep(into.data, [arguments[1]]),
             builder.gep(taken.data, [arguments[3]]),

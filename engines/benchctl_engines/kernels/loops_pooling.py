@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_nchw(
     y: Array,
     offsets: Array,
@@ -48,13 +50,13 @@ def max_pool_nchw(
             offsets[plane, p, q] = max(winner, 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@compiled_loop(inline="always")
 def _beats(value: float, best: float) -> bool:
     """Whether a later element replaces the best so far; the first NaN stays."""
     return (value > best) | ((value != value) & (best == best))
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_2x2_nchw(y: Array, offsets: Array, x: Array) -> None:
     """y, offsets [planes, P, Q] from x[planes, H, W]: 2x2 windows side by side, no padding.
 
@@ -84,7 +86,7 @@ def max_pool_2x2_nchw(y: Array, offsets: Array, x: Array) -> None:
             places[q] = winner
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_nhwc(
     y: Array,
     offsets: Array,
@@ -122,7 +124,7 @@ def max_pool_nhwc(
                     first = False
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_gradient_nchw(
     dx: Array,
     g: Array,
@@ -151,7 +153,7 @@ def max_pool_gradient_nchw(
                     dx[plane, ih, iw] += g[plane, p, q]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_gradient_nhwc(
     dx: Array,
     g: Array,
@@ -187,7 +189,7 @@ def max_pool_gradient_nhwc(
                             target[c] += gradients[c]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_gather_nchw(
     out: Array,
     u: Array,
@@ -213,7 +215,7 @@ def max_pool_gather_nchw(
             out[plane, p, q] = u[plane, ih, iw] if inside else 0
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def max_pool_gather_nhwc(
     out: Array,
     u: Array,

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +26,7 @@ _LOW_WORD = np.uint64(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, Any, Any, Any]:
     """Four 32-bit words from a counter of four words and a key of two, all held in uint64."""
     for _ in range(ROUNDS):
@@ -39,7 +41,7 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, A
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def _block(index: int, step: int, k0: Any, k1: Any) -> tuple[Any, Any, Any, Any]:
     """The words of one block of a step."""
     block, turn = np.uint64(index), np.uint64(step)
@@ -48,20 +50,20 @@ def _block(index: int, step: int, k0: Any, k1: Any) -> tuple[Any, Any, Any, Any]
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def _unit24(word: Any) -> float:
     """A word's upper 24 bits as a number in [0, 1)."""
     return float(np.int64(word >> np.uint64(8))) * 2.0**-24
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def _unit53(high: Any, low: Any) -> float:
     """53 bits of two words as a number in [0, 1)."""
     upper = float(np.int64(high >> np.uint64(5)))
     return (upper * 2.0**26 + float(np.int64(low >> np.uint64(6)))) * 2.0**-53
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def _normal_pair(u: float, v: float, ulp: float) -> tuple[float, float]:
     """Two standard normals by Box and Muller; u + ulp lies in (0, 1]."""
     radius = math.sqrt(-2.0 * math.log(u + ulp))
@@ -69,7 +71,7 @@ def _normal_pair(u: float, v: float, ulp: float) -> tuple[float, float]:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def fill_single(out: Array, step: int, k0: Any, k1: Any, normal: bool) -> None:
     """Flat float32 out: four numbers a block."""
     size = out.size
@@ -89,7 +91,7 @@ def fill_single(out: Array, step: int, k0: Any, k1: Any, normal: bool) -> None:
             out[at + 3] = z3
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def fill_double(out: Array, step: int, k0: Any, k1: Any, normal: bool) -> None:
     """Flat float64 out: two numbers a block."""
     size = out.size

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy", fastmath={"reassoc"})
+@compiled_loop(parallel=True, fastmath={"reassoc"})
 def sum_rows(partial: Array, x: Array, block: int) -> None:
     """partial[row, b] = sum of x[row, b*block : (b+1)*block], float64."""
     rows, columns = x.shape
@@ -29,7 +31,7 @@ def sum_rows(partial: Array, x: Array, block: int) -> None:
         partial[row, b] = total
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def sum_columns(partial: Array, x: Array, row_block: int, column_block: int) -> None:
     """partial[b, column] = sum of x[b*row_block : (b+1)*row_block, column], float64."""
     rows, columns = x.shape
@@ -46,7 +48,7 @@ def sum_columns(partial: Array, x: Array, row_block: int, column_block: int) -> 
                 total[i] += piece[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled_loop()
 def add_outer(out: Array, partial: Array) -> None:
     """out[k] = sum over a and b of partial[a, k, b], in that order."""
     A, K, B = partial.shape

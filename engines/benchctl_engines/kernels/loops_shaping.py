@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def transpose_matrices(out: Array, x: Array, block: int) -> None:
     """out[a, n, m] = x[a, m, n], in blocks that fit the first-level cache."""
     A, M, N = x.shape

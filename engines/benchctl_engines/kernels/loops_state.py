@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from .compiled import compiled_loop
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def subtract(out: Array, var: Array, delta: Array) -> None:
     """out = var - delta, flat; out may be var itself."""
     for i in prange(out.size):
         out[i] = var[i] - delta[i]
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@compiled_loop(parallel=True)
 def subtract_scaled(out: Array, var: Array, delta: Array, scale: Any) -> None:
     """out = var - scale * delta, flat; `scale` has out's dtype; out may be var itself."""
     for i in prange(out.size):

@@ -45,12 +45,18 @@ class Prepared:
     NumPy allocate a small array is cheaper than handing one in. `raw()` compiles a form of `run`
     that checks its own arguments: it returns 1 or raises TypeError, with nothing written, where
     they are not as requested.
+
+    `bind({input index: array})` gives a `Prepared` for operands that never change: what depends on
+    them alone is computed now and takes `bound_bytes`; its `run` takes the same arguments and does
+    not read the bound ones.
     """
 
     run: Callable[..., None]
     workspace_bytes: int = 0
     make: Callable[..., Any] | None = None
     raw: Callable[[], Callable[..., int]] | None = None
+    bind: Callable[[Mapping[int, Any]], Prepared] | None = None
+    bound_bytes: int = 0
 
 
 Prepare = Callable[[KernelRequest], Prepared]

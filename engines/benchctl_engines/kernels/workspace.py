@@ -19,6 +19,13 @@ def aligned_bytes(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
+def aligned_memory(nbytes: int) -> Array:
+    """`nbytes` uninitialised bytes at an aligned address."""
+    raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    return raw[start : start + nbytes]
+
+
 class Pieces:
     """Where the pieces of a workspace lie: add them while preparing, view them while running."""
 

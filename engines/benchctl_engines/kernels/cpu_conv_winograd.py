@@ -1,0 +1,196 @@
+"""3x3 convolutions of stride 1 and their gradients by Winograd's minimal filtering.
+
+The gradient with respect to the input is a convolution with rotated filters. The gradient with
+respect to the filters stays in the transform domain: dU[p] = V[p]^T @ dM[p] with dM = A dY A^T,
+then dw = G^T dU G (Lavin and Gray 2016), so all three need the same few multiplications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .convolution_geometry import (
+    ConvolutionGeometry,
+    filter_gradient_geometry,
+    filters_channels_last,
+    forward_geometry,
+    input_gradient_geometry,
+)
+from .epilogue import relu_floor
+from .table import KernelRequest, Prepared, When, kernel
+from .vector_ir import FLOAT_BYTES
+from .winograd_plan import TilePlan, plan_convolution, plan_filter_gradient, takes
+from .workspace import Pieces, aligned_memory
+
+Array = npt.NDArray[Any]
+_NO_FLOOR = np.float32(-np.inf)
+# The operand that holds the filters, in all three.
+_FILTERS = 1
+
+
+def _transposed(request: KernelRequest) -> ConvolutionGeometry:
+    """The convolution that carries the gradient of `request` back to the input."""
+    return input_gradient_geometry(request).transposed()
+
+
+def _when(geometry_of: Callable[[KernelRequest], ConvolutionGeometry]) -> When:
+    def predicate(request: KernelRequest) -> bool:
+        window = request.attributes
+        if window["stride"] != (1, 1):
+            return False
+        return takes(geometry_of(request))
+
+    return predicate
+
+
+class _Memory:
+    """The pieces of a plan's workspace: filters in the domain, scratch memory, tables."""
+
+    def __init__(self, plan: TilePlan, filter_floats: int) -> None:
+        self._pieces = Pieces()
+        sizes = (filter_floats, "float32"), (plan.scratch_floats, "float32")
+        self._numbers = [
+            self._pieces.add((count,), dtype)
+            for count, dtype in (*sizes, (plan.table_entries, "int64"))
+        ]
+        self.nbytes = self._pieces.nbytes
+
+    def views(self, workspace: Array) -> list[Array]:
+        return [self._pieces.view(workspace, number) for number in self._numbers]
+
+
+def _prepare_convolution(
+    request: KernelRequest, geometry: ConvolutionGeometry, *, rotated: bool, floor: Any
+) -> Prepared:
+    """out = convolution(image, w) + bias, kept at or above `floor`.
+
+    The prepared function takes (out, image, w, bias, workspace), the bias only where the request
+    has one; with bound filters it reads none.
+    """
+    from .loops_winograd import convolve_blocks, convolve_phases, transform_filters
+
+    threads = request.threads
+    pooled = request.attributes.get("pool", False)
+    channels_last = filters_channels_last(request)
+    sizes = geometry.C, geometry.K
+    no_bias = np.zeros(geometry.K, np.float32)
+
+    def convolve(
+        plan: TilePlan, out: Array, image: Array, filters: Array, bias: Array, *memory: Array
+    ) -> None:
+        scratch, tables = memory
+        loop = convolve_phases if plan.shared else convolve_blocks
+        loop(
+            out.reshape(out.size),
+            image.reshape(image.size),
+            filters,
+            bias,
+            floor,
+            plan.source,
+            plan.target,
+            plan.m,
+            plan.left,
+            plan.right,
+            plan.reading,
+            plan.writing,
+            plan.block,
+            scratch,
+            plan.worker_floats,
+            tables,
+            threads,
+        )
+
+    def make_filters(
+        plan: TilePlan, filters: Array, w: Array, scratch: Array, tables: Array
+    ) -> None:
+        flat, kind = w.reshape(w.size), (channels_last, rotated)
+        transform_filters(filters, flat, *sizes, plan.m, *kind, scratch, tables, threads)
+
+    def prepare_given() -> Prepared:
+        plan = plan_convolution(geometry, threads, pooled=pooled, frozen=False)
+        memory = _Memory(plan, plan.filter_floats)
+
+        def winograd(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
+            *bias, workspace = bias_workspace
+            filters, *rest = memory.views(workspace)
+            make_filters(plan, filters, w, *rest)
+            convolve(plan, out, image, filters, bias[0] if bias else no_bias, *rest)
+
+        return Prepared(winograd, memory.nbytes, bind=bind)
+
+    def bind(arrays: Mapping[int, Array]) -> Prepared:
+        if _FILTERS not in arrays:
+            return prepare_given()
+        plan = plan_convolution(geometry, threads, pooled=pooled, frozen=True)
+        memory = _Memory(plan, 0)
+        frozen = aligned_memory(plan.filter_floats * FLOAT_BYTES).view(np.float32)
+        workspace = aligned_memory(memory.nbytes)
+        make_filters(plan, frozen, arrays[_FILTERS], *memory.views(workspace)[1:])
+
+        def winograd_frozen(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
+            *bias, workspace = bias_workspace
+            _, *rest = memory.views(workspace)
+            convolve(plan, out, image, frozen, bias[0] if bias else no_bias, *rest)
+
+        return Prepared(winograd_frozen, memory.nbytes, bound_bytes=frozen.nbytes)
+
+    return prepare_given()
+
+
+@kernel("conv2d", "cpu", "winograd", when=_when(forward_geometry))
+def prepare_winograd(request: KernelRequest) -> Prepared:
+    """y = conv(x, w)."""
+    return _prepare_convolution(request, forward_geometry(request), rotated=False, floor=_NO_FLOOR)
+
+
+@kernel("conv2d_epilogue", "cpu", "winograd", when=_when(forward_geometry))
+def prepare_winograd_epilogue(request: KernelRequest) -> Prepared:
+    """y = conv(x, w) + b, then ReLU and the maxima of 2x2 squares where asked."""
+    floor = relu_floor(request)
+    return _prepare_convolution(request, forward_geometry(request), rotated=False, floor=floor)
+
+
+@kernel("conv2d_input_gradient", "cpu", "winograd", when=_when(_transposed))
+def prepare_winograd_input_gradient(request: KernelRequest) -> Prepared:
+    """dx = conv(g, rotated w)."""
+    return _prepare_convolution(request, _transposed(request), rotated=True, floor=_NO_FLOOR)
+
+
+@kernel("conv2d_filter_gradient", "cpu", "winograd", when=_when(filter_gradient_geometry))
+def prepare_winograd_filter_gradient(request: KernelRequest) -> Prepared:
+    """dw = correlation(x, g), summed in the transform domain."""
+    from .loops_winograd import collect_filters, correlate_phases
+
+    geometry, threads = filter_gradient_geometry(request), request.threads
+    channels_last = filters_channels_last(request)
+    plan = plan_filter_gradient(geometry, threads)
+    memory = _Memory(plan, plan.filter_floats)
+
+    def winograd_filter_gradient(out: Array, x: Array, g: Array, workspace: Array) -> None:
+        sums, scratch, tables = memory.views(workspace)
+        correlate_phases(
+            sums,
+            x.reshape(x.size),
+            g.reshape(g.size),
+            plan.source,
+            plan.target,
+            plan.m,
+            plan.left,
+            plan.right,
+            plan.reading,
+            plan.writing,
+            plan.block,
+            scratch,
+            plan.worker_floats,
+            tables,
+            threads,
+        )
+        flat = out.reshape(out.size)
+        sizes = geometry.C, geometry.K
+        collect_filters(flat, sums, *sizes, plan.m, channels_last, scratch, tables, threads)
+
+    return Prepared(winograd_filter_gradient, memory.nbytes)
