@@ -21,8 +21,8 @@ from .convolution_geometry import (
     input_gradient_geometry,
 )
 from .epilogue import relu_floor
+from .host_vectors import FLOAT_BYTES
 from .table import KernelRequest, Prepared, When, kernel
-from .vector_ir import FLOAT_BYTES
 from .winograd_plan import TilePlan, plan_convolution, plan_filter_gradient, takes
 from .workspace import Pieces, aligned_memory
 

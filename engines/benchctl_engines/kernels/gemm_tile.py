@@ -16,14 +16,8 @@ from typing import Any
 from numba import types
 
 from .compiled import compiled_loop
-from .vector_ir import FLOAT_BYTES, LANES, REGISTERS, VectorBuilder, intrinsic
-
-# Accumulators fill the registers but for one row of B and a broadcast element of A.
-VECTORS = 2
-WIDTH = VECTORS * LANES
-MOST_ROWS = 8 if REGISTERS >= 32 else 6
-# Any number of rows from here up is a sum of tiles of FEWEST_ROWS to MOST_ROWS rows.
-FEWEST_ROWS = MOST_ROWS // 2
+from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, MOST_ROWS, VECTORS
+from .vector_ir import VectorBuilder, intrinsic
 
 # Where the sums start.
 FROM_ZERO, FROM_RESULT, FROM_BIAS = 0, 1, 2

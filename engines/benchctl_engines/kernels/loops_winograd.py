@@ -9,15 +9,16 @@ prange with a contiguous share of the work, so one thread count gives one result
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
 from .compiled import compiled_loop
-from .gemm_tile import FEWEST_ROWS, FROM_RESULT, FROM_ZERO, WIDTH, multiply
-from .vector_ir import LANES
+from .gemm_tile import FROM_RESULT, FROM_ZERO, multiply
+from .host_vectors import FEWEST_ROWS, LANES, WIDTH
+from .winograd_grid import Domain, Staging
 from .winograd_tiles import (
     filter_in_4,
     filter_in_6,
@@ -36,47 +37,6 @@ from .winograd_tiles import (
 
 Array = npt.NDArray[Any]
 NO_FLOOR = np.float32(-np.inf)
-
-
-class Picture(NamedTuple):
-    """One image operand as a grid of tiles.
-
-    Tile (i, j) covers `side` rows from i*step - top and `side` columns from j*step - left; what
-    lies outside the image reads as zero and is not written.
-    """
-
-    nchw: int
-    images: int
-    channels: int
-    height: int
-    width: int
-    side: int
-    step: int
-    top: int
-    left: int
-    tiles_high: int
-    tiles_wide: int
-
-
-class Domain(NamedTuple):
-    """Where a domain array lies: floats from the start of the scratch memory."""
-
-    start: int
-    row: int
-    point: int
-
-
-class Staging(NamedTuple):
-    """A worker's own scratch: floats from the start of the scratch memory, and tables.
-
-    `slab` holds a strip of an image in NCHW, channels last; `blank` a position of zeros for
-    reading or of no interest for writing.
-    """
-
-    slab: int
-    slab_row: int
-    blank: int
-    strip: int
 
 
 @compiled_loop()

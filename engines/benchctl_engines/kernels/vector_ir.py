@@ -10,34 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import llvmlite.binding
 import numba.extending
 from llvmlite import ir
 from numba.core import cgutils
 
-FLOAT_BYTES = 4
+from .host_vectors import FLOAT_BYTES, LANES
+
 POINTER_BYTES = 8
-
-
-def host_lanes() -> int:
-    """How many float32 a vector register of this processor holds."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
-    return 8 if features.get("avx2") else 4
-
-
-def host_registers() -> int:
-    """How many vector registers this processor has."""
-    features = llvmlite.binding.get_host_cpu_features()
-    return 16 if features.get("avx2") and not features.get("avx512f") else 32
 
 
 # Called with the arguments of the compiled code, not those of the function it decorates.
 intrinsic: Any = numba.extending.intrinsic
 
-LANES = host_lanes()
-REGISTERS = host_registers()
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)

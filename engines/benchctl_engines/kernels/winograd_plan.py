@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .convolution_geometry import ConvolutionGeometry
-from .gemm_tile import FEWEST_ROWS, WIDTH
-from .loops_winograd import Domain, Picture, Staging
-from .vector_ir import FLOAT_BYTES, LANES
+from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH
+from .winograd_grid import Domain, Picture, Staging
 
 SIDES = (4, 6)
 TAPS = 9

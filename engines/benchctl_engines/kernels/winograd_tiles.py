@@ -13,7 +13,8 @@ from typing import Any
 
 from numba import types
 
-from .vector_ir import FLOAT_BYTES, LANES, POINTER_BYTES, VectorBuilder, intrinsic
+from .host_vectors import FLOAT_BYTES, LANES
+from .vector_ir import POINTER_BYTES, VectorBuilder, intrinsic
 from .vector_ir import transposed as transposed_block
 from .winograd_algebra import Matrix, emit_product, transforms, transposed
 
