@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from benchctl_engines import static
 from benchctl_engines.primitives import operations
-from benchctl_engines.static import Graph, PassSwitches, Session
+from benchctl_engines.static import Graph, PassSwitches, Session, constant, placeholder
+from benchctl_engines.static.engine import StaticVocabulary
 from benchctl_engines.static.switches import PASS_NAMES
 
 # simplify_algebra promises to leave every float as it is, so it is held to that.
@@ -300,3 +301,69 @@ def test_fetched_arrays_share_no_memory_whatever_was_merged(name):
     first, second, third = session.run(fetched, {x: np.ones(3, "float32")})
     assert not np.shares_memory(first, second)
     assert not np.shares_memory(first, third)
+
+
+def _convolution_step(layout: str, ending: str, channels: int = 64):
+    """(graph, images, fetched value) of a convolution whose filters are constants."""
+    rng = np.random.default_rng(5)
+    nchw = layout == "NCHW"
+    shape = (2, channels, 24, 26) if nchw else (2, 24, 26, channels)
+    filters = (32, channels, 3, 3) if nchw else (3, 3, channels, 32)
+    graph = Graph()
+    with graph.as_default():
+        images = placeholder("float32", shape)
+        w = constant(rng.standard_normal(filters).astype(np.float32) / 24)
+        b = constant(rng.standard_normal(32).astype(np.float32))
+        ops = StaticVocabulary(graph)
+        y = ops.conv2d(images, w, padding=((1, 1), (1, 1)), layout=layout)
+        y = ops.bias_add(y, b, axis=1 if nchw else -1)
+        for name in ending.split():
+            y = ops.relu(y) if name == "relu" else ops.max_pool2d(y, (2, 2), layout=layout)
+    return graph, images, y
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "ending", ["relu pool", "pool relu", "pool", "relu", "relu pool relu pool"]
+)
+@pytest.mark.parametrize("channels", [64, 5])
+def test_pooling_joins_the_convolution_where_a_kernel_can(layout, ending, channels):
+    graph, images, y = _convolution_step(layout, ending, channels)
+    x = np.random.default_rng(6).standard_normal(images.shape).astype(np.float32)
+    with Session(graph, switches=PassSwitches.none()) as plain:
+        expected = plain.run([y], {images: x})[0]
+    with Session(graph) as session:
+        got = session.run([y], {images: x})[0]
+        counts = {each.name: each.counts for each in session.explain([y], [images]).passes}[
+            "fuse_epilogues"
+        ]
+        names = [each.split(":")[0] for each in session.explain([y], [images]).kernels]
+    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+    poolings = ending.split().count("pool")
+    pooled = int(channels == 64 and poolings > 0)
+    assert counts == {"fused": 1, "pooled": pooled}
+    assert names.count("max_pool2d") == poolings - pooled
+
+
+def test_a_pooling_whose_input_or_winners_are_wanted_stays():
+    graph, images, y = _convolution_step("NHWC", "relu pool")
+    unpooled = y.node.operands[0]
+    x = np.random.default_rng(6).standard_normal(images.shape).astype(np.float32)
+    with Session(graph) as session:
+        largest, whole = session.run([y, unpooled], {images: x})
+        names = [each.split(":")[0] for each in session.explain([y, unpooled], [images]).kernels]
+    assert names == ["conv2d_epilogue", "max_pool2d"]
+    squares = whole.reshape(2, 12, 2, 13, 2, 32).max((2, 4))
+    assert same_bits(largest, squares)
+
+
+def test_constant_filters_are_transformed_once_and_only_where_folding_is_on():
+    graph, images, y = _convolution_step("NHWC", "relu")
+    x = np.random.default_rng(6).standard_normal(images.shape).astype(np.float32)
+    results = []
+    for switches in (PassSwitches(), PassSwitches(fold_constants=False)):
+        with Session(graph, switches=switches) as session:
+            results.append(session.run([y], {images: x})[0])
+            kept = session.explain([y], [images]).folded_bytes
+        assert (kept > 0) == switches.fold_constants
+    assert np.abs(results[0] - results[1]).max() <= 1e-5 * np.abs(results[0]).max()

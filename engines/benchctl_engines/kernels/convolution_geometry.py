@@ -158,6 +158,12 @@ def filters_channels_last(request: KernelRequest) -> bool:
     return filter_layout(request) == "NHWC"
 
 
+def is_plain(request: KernelRequest) -> bool:
+    """Whether filters are stored like the images and nothing is pooled, as most kernels expect."""
+    attributes = request.attributes
+    return filter_layout(request) == attributes["layout"] and not attributes.get("pool", False)
+
+
 def is_nchw(request: KernelRequest) -> bool:
     """Whether the request's images are stored [N, C, H, W]."""
     return bool(request.attributes["layout"] == "NCHW")
@@ -166,6 +172,16 @@ def is_nchw(request: KernelRequest) -> bool:
 def is_nhwc(request: KernelRequest) -> bool:
     """Whether the request's images are stored [N, H, W, C]."""
     return bool(request.attributes["layout"] == "NHWC")
+
+
+def is_plain_nchw(request: KernelRequest) -> bool:
+    """Whether images and filters are stored NCHW and nothing is pooled."""
+    return is_plain(request) and is_nchw(request)
+
+
+def is_plain_nhwc(request: KernelRequest) -> bool:
+    """Whether images and filters are stored NHWC and nothing is pooled."""
+    return is_plain(request) and is_nhwc(request)
 
 
 def split_evenly(size: int, longest: int) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ from .convolution_geometry import (
     ConvolutionGeometry,
     filter_gradient_geometry,
     input_gradient_geometry,
-    is_nchw,
-    is_nhwc,
+    is_plain_nchw,
+    is_plain_nhwc,
     split_positions,
 )
 from .cpu_conv_panels import unfold_loop, window_arguments
@@ -59,7 +59,7 @@ def _make_take_gradient(
     return take
 
 
-@kernel("conv2d_input_gradient", "cpu", "col2im_panels_nchw", when=is_nchw)
+@kernel("conv2d_input_gradient", "cpu", "col2im_panels_nchw", when=is_plain_nchw)
 def prepare_folded_nchw(request: KernelRequest) -> Prepared:
     """panel = W.T[C*R*S, K] @ g[K, p], folded back onto dx."""
     from .loops_convolution import col2im_nchw
@@ -84,7 +84,7 @@ def prepare_folded_nchw(request: KernelRequest) -> Prepared:
     return Prepared(folded_input_gradient_nchw, pieces.nbytes)
 
 
-@kernel("conv2d_input_gradient", "cpu", "col2im_panels_nhwc", when=is_nhwc)
+@kernel("conv2d_input_gradient", "cpu", "col2im_panels_nhwc", when=is_plain_nhwc)
 def prepare_folded_nhwc(request: KernelRequest) -> Prepared:
     """panel = g[p, K] @ W.T[K, R*S*C], folded back onto dx."""
     from .loops_convolution import col2im_nhwc
@@ -109,7 +109,7 @@ def prepare_folded_nhwc(request: KernelRequest) -> Prepared:
     return Prepared(folded_input_gradient_nhwc, pieces.nbytes)
 
 
-@kernel("conv2d_filter_gradient", "cpu", "im2col_panels_nchw", when=is_nchw)
+@kernel("conv2d_filter_gradient", "cpu", "im2col_panels_nchw", when=is_plain_nchw)
 def prepare_filter_gradient_nchw(request: KernelRequest) -> Prepared:
     """dw[K, C*R*S] = sum over panels of g[K, p] @ panel[C*R*S, p].T."""
     from .loops_convolution import accumulate
@@ -143,7 +143,7 @@ def prepare_filter_gradient_nchw(request: KernelRequest) -> Prepared:
     return Prepared(filter_gradient_nchw, pieces.nbytes)
 
 
-@kernel("conv2d_filter_gradient", "cpu", "im2col_panels_nhwc", when=is_nhwc)
+@kernel("conv2d_filter_gradient", "cpu", "im2col_panels_nhwc", when=is_plain_nhwc)
 def prepare_filter_gradient_nhwc(request: KernelRequest) -> Prepared:
     """dw[R*S*C, K] = sum over panels of panel[p, R*S*C].T @ g[p, K]."""
     from .loops_convolution import accumulate

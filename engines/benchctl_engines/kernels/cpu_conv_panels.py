@@ -17,8 +17,9 @@ from .convolution_geometry import (
     ConvolutionGeometry,
     forward_geometry,
     input_gradient_geometry,
-    is_nchw,
-    is_nhwc,
+    is_plain,
+    is_plain_nchw,
+    is_plain_nhwc,
     split_positions,
 )
 from .epilogue import relu_floor
@@ -134,19 +135,19 @@ def _prepare_forward(request: KernelRequest) -> Prepared:
     return Prepared(conv2d_panels, pieces.nbytes)
 
 
-@kernel("conv2d", "cpu", "im2col_panels_nchw", when=is_nchw)
+@kernel("conv2d", "cpu", "im2col_panels_nchw", when=is_plain_nchw)
 def prepare_nchw(request: KernelRequest) -> Prepared:
     """y[n] = W @ panel for each panel of an image."""
     return _prepare_forward(request)
 
 
-@kernel("conv2d", "cpu", "im2col_panels_nhwc", when=is_nhwc)
+@kernel("conv2d", "cpu", "im2col_panels_nhwc", when=is_plain_nhwc)
 def prepare_nhwc(request: KernelRequest) -> Prepared:
     """y = panel @ W for each panel of positions."""
     return _prepare_forward(request)
 
 
-@kernel("conv2d_epilogue", "cpu", "im2col_panels_nchw", when=is_nchw)
+@kernel("conv2d_epilogue", "cpu", "im2col_panels_nchw", when=is_plain_nchw)
 def prepare_epilogue_nchw(request: KernelRequest) -> Prepared:
     """The same, with bias and ReLU laid over each panel while it is in cache."""
     from .loops_gemm import bias_floor_channels
@@ -169,7 +170,7 @@ def prepare_epilogue_nchw(request: KernelRequest) -> Prepared:
     return Prepared(conv2d_epilogue_nchw, pieces.nbytes)
 
 
-@kernel("conv2d_epilogue", "cpu", "im2col_panels_nhwc", when=is_nhwc)
+@kernel("conv2d_epilogue", "cpu", "im2col_panels_nhwc", when=is_plain_nhwc)
 def prepare_epilogue_nhwc(request: KernelRequest) -> Prepared:
     """The same, with bias and ReLU laid over each panel while it is in cache."""
     from .loops_gemm import bias_floor_rows
@@ -192,6 +193,8 @@ ROTATION_POSITIONS_PER_CHANNEL = {"NCHW": 1, "NHWC": 4}
 
 
 def _prefers_rotation(request: KernelRequest) -> bool:
+    if not is_plain(request):
+        return False
     geometry = input_gradient_geometry(request)
     few = geometry.K * ROTATION_POSITIONS_PER_CHANNEL[geometry.layout]
     return geometry.unit_stride and geometry.N * geometry.pixels > few

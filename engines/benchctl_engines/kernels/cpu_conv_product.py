@@ -17,6 +17,7 @@ from .convolution_geometry import (
     filter_gradient_geometry,
     forward_geometry,
     input_gradient_geometry,
+    is_plain,
 )
 from .cpu_gemm import split_rows
 from .epilogue import relu_floor
@@ -46,7 +47,7 @@ def _is_matrix_product(geometry: ConvolutionGeometry) -> bool:
 
 def _when(geometry_of: GeometryOf, holds: Callable[[ConvolutionGeometry], bool]) -> When:
     def predicate(request: KernelRequest) -> bool:
-        return holds(geometry_of(request))
+        return is_plain(request) and holds(geometry_of(request))
 
     return predicate
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .convolution_geometry import filters_channels_last, forward_geometry
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
@@ -28,7 +29,7 @@ def _images(request: KernelRequest, x: Array) -> Array:
 
 def _filters(request: KernelRequest, w: Array) -> Array:
     """w as [K, C, R, S]."""
-    return w.transpose(3, 2, 0, 1) if _is_nhwc(request) else w
+    return w.transpose(3, 2, 0, 1) if filters_channels_last(request) else w
 
 
 def _padded(request: KernelRequest, x: Array, fill: float = 0.0) -> Array:
@@ -76,13 +77,23 @@ def prepare_conv2d(request: KernelRequest) -> Prepared:
 
 @kernel("conv2d_epilogue", "reference", "numpy")
 def prepare_conv2d_epilogue(request: KernelRequest) -> Prepared:
-    """Cross-correlation, bias, and ReLU where asked."""
+    """Cross-correlation, bias, then ReLU and the maxima of 2x2 squares where asked."""
+    attributes = request.attributes
 
     def conv2d_epilogue(out: Array, x: Array, w: Array, b: Array) -> None:
-        y = _images(request, out)
+        made = _images(request, out)
+        N, K, P, Q = made.shape
+        if attributes.get("pool", False):
+            sizes = forward_geometry(request)
+            P, Q = sizes.P, sizes.Q
+        y = np.empty((N, K, P, Q), out.dtype)
         _convolve(request, y, _images(request, x), _filters(request, w))
         biased = y + b.reshape(-1, 1, 1)
-        y[...] = np.maximum(biased, 0) if request.attributes["relu"] else biased
+        result = np.maximum(biased, 0) if attributes["relu"] else biased
+        if attributes.get("pool", False):
+            squares = result[:, :, : P // 2 * 2, : Q // 2 * 2]
+            result = squares.reshape(N, K, P // 2, 2, Q // 2, 2).max((3, 5))
+        made[...] = result
 
     return Prepared(conv2d_epilogue)
 

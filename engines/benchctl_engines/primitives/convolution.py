@@ -28,12 +28,17 @@ def conv2d_output_shape(
     stride: tuple[int, int],
     padding: Padding2d,
     layout: str,
+    filter_layout: str | None = None,
 ) -> tuple[int, int, int, int]:
-    """Shape of the convolution's result in `layout`; raises `ShapeError`."""
+    """Shape of the convolution's result in `layout`; raises `ShapeError`.
+
+    Filters are stored [K, C, R, S] where their layout, that of the images by default, is NCHW,
+    and [R, S, C, K] where it is NHWC.
+    """
     N, C, H, W = split_nchw("conv2d", x, layout)
-    K, filter_channels, R, S = split_filter("conv2d", w, layout)
+    K, filter_channels, R, S = split_filter("conv2d", w, filter_layout or layout)
     if filter_channels != C:
-        order = "[K, C, R, S]" if layout == "NCHW" else "[R, S, C, K]"
+        order = "[K, C, R, S]" if (filter_layout or layout) == "NCHW" else "[R, S, C, K]"
         raise ShapeError(
             f"conv2d expected filters {order} with {C} input channels for {layout} input {x}, "
             f"received filters {w}"
@@ -50,21 +55,38 @@ def _conv2d_infer(
     stride: tuple[int, int],
     padding: Padding2d,
     layout: str,
+    filter_layout: str | None = None,
 ) -> TensorSpec:
     dtype = same_dtype("conv2d", x, w)
     if not x.floating:
         raise ShapeError(f"conv2d expected float32 or float64, received {x}")
-    return spec(conv2d_output_shape(x.shape, w.shape, stride, padding, layout), dtype)
+    shape = conv2d_output_shape(x.shape, w.shape, stride, padding, layout, filter_layout)
+    return spec(shape, dtype)
 
 
 def _epilogue_infer(
-    x: TensorSpec, w: TensorSpec, b: TensorSpec, *, relu: bool, **attributes: Any
+    x: TensorSpec,
+    w: TensorSpec,
+    b: TensorSpec,
+    *,
+    relu: bool,
+    pool: bool = False,
+    **attributes: Any,
 ) -> TensorSpec:
+    """`pool`: only the maxima of 2x2 squares, every second row and column, are kept."""
     result = _conv2d_infer(x, w, **attributes)
     channels = result.shape[1 if attributes["layout"] == "NCHW" else 3]
     if b.shape != (channels,):
         raise ShapeError(f"conv2d_epilogue expected a bias of ({channels},), received {b}")
-    return result
+    if not pool:
+        return result
+    layout = attributes["layout"]
+    N, K, P, Q = split_nchw("conv2d_epilogue", result.shape, layout)
+    if min(P, Q) < 2:
+        raise ShapeError(
+            f"conv2d_epilogue expected at least 2x2 positions to pool, received {P}x{Q}"
+        )
+    return spec(join_nchw(N, K, P // 2, Q // 2, layout), result.dtype)
 
 
 def _input_gradient_infer(
@@ -99,11 +121,11 @@ conv2d_filter_gradient = Primitive(
 # Made by the pass fuse_epilogues only, after differentiation: no pullback.
 conv2d_epilogue = Primitive("conv2d_epilogue", _epilogue_infer)
 
-_WINDOW = ("stride", "padding", "layout")
+_WINDOW = ("stride", "padding", "layout", "filter_layout")
 
 
 def _window(saved: Saved) -> dict[str, Any]:
-    return {name: saved.attributes[name] for name in _WINDOW}
+    return {name: saved.attributes[name] for name in _WINDOW if name in saved.attributes}
 
 
 @conv2d.pullback

@@ -10,25 +10,42 @@ from ..contract import Array
 from ..devices.cpu import aligned_bytes
 from ..kernels.table import KernelRequest, NoKernelError, Prepared, select
 from .graph import Node
+from .sources import constant_source
 
 
 class NanError(ArithmeticError):
     """A result held a NaN; raised under check_nan, naming the user's line."""
 
 
-def prepare_node(node: Node, device: str, threads: int) -> tuple[str, Prepared]:
-    """The chosen kernel's name and the prepared kernel; raises `NoKernelError`."""
-    request = KernelRequest(
+def request_of(node: Node, threads: int) -> KernelRequest:
+    """What a kernel is asked for by a node."""
+    return KernelRequest(
         tuple(each.spec for each in node.operands),
         tuple(each.spec for each in node.outputs),
         node.attributes,
         threads,
     )
+
+
+def prepare_node(node: Node, device: str, threads: int, bind: bool = False) -> tuple[str, Prepared]:
+    """The chosen kernel's name and the prepared kernel; raises `NoKernelError`.
+
+    With `bind` the kernel works out now what depends on constant operands alone.
+    """
+    request = request_of(node, threads)
     try:
         row = select(node.primitive.name, device, request)
     except NoKernelError as error:
         raise NoKernelError(f"{error}   (made at {node.origin.describe()})") from None
-    return f"{node.primitive.name}:{row.name}", row.prepare(request)
+    prepared = row.prepare(request)
+    constants = {
+        index: operand.node.payload
+        for index, operand in enumerate(node.operands)
+        if operand.node.primitive is constant_source
+    }
+    if bind and constants and prepared.bind is not None:
+        prepared = prepared.bind(constants)
+    return f"{node.primitive.name}:{row.name}", prepared
 
 
 def run_once(node: Node, arrays: Sequence[Array], device: str, threads: int) -> tuple[Array, ...]:

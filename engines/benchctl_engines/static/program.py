@@ -68,6 +68,11 @@ class Program:
         self.bound.clear()
 
     @property
+    def folded_bytes(self) -> int:
+        """Memory of what kernels worked out from constant operands when they were prepared."""
+        return sum(launch.prepared.bound_bytes for launch in self.launches)
+
+    @property
     def kernels(self) -> tuple[str, ...]:
         """Kernel names in launch order."""
         return tuple(launch.kernel for launch in self.launches)
@@ -128,7 +133,10 @@ class _Builder:
         self.switches = switches
         self.bound: dict[str, Any] = {}
         self.names: dict[Value, str] = {}
-        self.prepared = {node: prepare_node(node, device, threads) for node in step.operations}
+        bind = switches.fold_constants
+        self.prepared = {
+            node: prepare_node(node, device, threads, bind) for node in step.operations
+        }
         held = {value for value in step.fetches if value.node.primitive.effect != "update"}
         workspaces = {
             node: prepared.workspace_bytes for node, (_, prepared) in self.prepared.items()

@@ -48,7 +48,8 @@ def group(*updates: Value | Operation) -> Operation:
 class CompileReport:
     """What compiling did: passes, launches with their kernels and origins, and memory.
 
-    `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes.
+    `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes;
+    `folded_bytes` is what kernels keep of constant operands, such as transformed filters.
     """
 
     passes: tuple[PassReport, ...]
@@ -58,6 +59,7 @@ class CompileReport:
     live_bytes: int
     summed_bytes: int
     in_place: int
+    folded_bytes: int
     source: str
     seconds: float
 
@@ -74,6 +76,8 @@ class CompileReport:
             f"memory\n  arena {self.arena_bytes} bytes, least possible {self.live_bytes}, "
             f"unshared {self.summed_bytes}, {self.in_place} results in place"
         )
+        if self.folded_bytes:
+            lines.append(f"  folded from constants {self.folded_bytes} bytes")
         return "\n".join(lines)
 
 
@@ -264,6 +268,7 @@ class Session:
             program.plan.live_bytes,
             program.plan.summed_bytes,
             program.plan.in_place,
+            program.folded_bytes,
             program.source,
             seconds,
         )

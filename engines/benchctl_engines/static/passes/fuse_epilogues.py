@@ -1,66 +1,136 @@
-"""A bias, and a relu after it, become part of the convolution or matrix product before them.
+"""What follows a convolution or matrix product becomes part of it: bias, ReLU, 2x2 max pooling.
 
-Legal where the product and the biased product are read by nobody else and not fetched.
+Legal where everything between the product and the end of the chain is read by nobody else and not
+fetched. ReLU and the maximum commute, so either may come first.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from ...kernels.table import KernelRequest, NoKernelError, select
 from ..graph import Graph, Node, Value
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 _CHANNEL_AXIS = {"NCHW": 1, "NHWC": 3}
 
 
-def fuse_epilogues(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-    """The step with fused epilogues; counts them."""
-    readers = consumers(step)
-    fetched = set(step.fetches)
-    counts = {"fused": 0}
+@dataclass(frozen=True)
+class _Chain:
+    """A product, its bias, and what follows up to the end."""
 
-    def private(value: Value) -> bool:
-        return value not in fetched and len(readers.get(value, ())) == 1
+    product: Node
+    bias: Node
+    relu: bool
+    pool: bool
+    nodes: tuple[Node, ...]
 
-    def product_of(bias: Node) -> Node | None:
-        """The product that a bias_add belongs to, where fusing is legal."""
-        if bias.primitive.name != "bias_add":
-            return None
-        product = bias.operands[0].node
-        if not private(bias.operands[0]):
-            return None
-        axis = bias.attributes["axis"]
-        if product.primitive.name == "conv2d":
-            return product if axis == _CHANNEL_AXIS[product.attributes["layout"]] else None
-        if product.primitive.name == "matmul":
-            return product if axis == 1 else None
-        return None
+    @property
+    def primitive(self) -> str:
+        return f"{self.product.primitive.name}_epilogue"
 
+    @property
+    def sources(self) -> tuple[Value, ...]:
+        return (*self.product.operands, self.bias.operands[1])
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        added: dict[str, object] = {"relu": self.relu}
+        if self.pool:
+            added["pool"] = True
+        return {**self.product.attributes, **added}
+
+
+def fuse_epilogues(step: StepGraph, device: str, threads: int) -> tuple[StepGraph, dict[str, int]]:
+    """The step with fused epilogues; counts them, and the poolings among them."""
+    finder = _Finder(step, device, threads)
     # The chains are found in the old graph, where readers are known.
-    ends: dict[Node, tuple[Node, Node, bool]] = {}
+    ends: dict[Node, _Chain] = {}
     absorbed: set[Node] = set()
     for node in reversed(step.nodes):
-        if node in absorbed:
-            continue
-        relu = node.primitive.name == "relu"
-        bias = node.operands[0].node if relu else node
-        if relu and not private(node.operands[0]):
-            continue
-        product = product_of(bias)
-        if product is not None:
-            ends[node] = (product, bias, relu)
-            absorbed |= {product, bias}
+        chain = None if node in absorbed else finder.chain_to(node)
+        if chain is not None:
+            ends[node] = chain
+            absorbed.update(chain.nodes)
 
+    counts = {"fused": 0, "pooled": 0}
     moved: dict[Value, Value] = {}
 
     def fuse(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         moved.update(zip(node.operands, operands, strict=True))
         if node not in ends:
             return None
-        product, bias, relu = ends[node]
-        sources = [moved[each] for each in (*product.operands, bias.operands[1])]
-        attributes = {**product.attributes, "relu": relu}
+        chain = ends[node]
+        sources = [moved[each] for each in chain.sources]
         counts["fused"] += 1
-        name = f"{product.primitive.name}_epilogue"
-        origin = product.origin.touched_by("fuse_epilogues")
-        return emit_like(graph, name, sources, attributes, origin)
+        counts["pooled"] += chain.pool
+        origin = chain.product.origin.touched_by("fuse_epilogues")
+        made = emit_like(graph, chain.primitive, sources, chain.attributes, origin)
+        # Nobody reads the offsets that a pooling also made.
+        return made * len(node.outputs)
 
     return rewrite(step, fuse), counts
+
+
+class _Finder:
+    """Finds chains in a step."""
+
+    def __init__(self, step: StepGraph, device: str, threads: int) -> None:
+        self._readers = consumers(step)
+        self._fetched = set(step.fetches)
+        self._device = device
+        self._threads = threads
+
+    def chain_to(self, end: Node) -> _Chain | None:
+        """The longest chain that ends at a node, where fusing it is legal and some kernel can."""
+        node, nodes = end, []
+        relu = pool = False
+        while True:
+            nodes.append(node)
+            if node.primitive.name == "relu" and not relu:
+                relu = True
+            elif self._is_pooling(node) and not pool:
+                pool = True
+            else:
+                break
+            if not self._private(node.operands[0]):
+                return None
+            node = node.operands[0].node
+        product = self._product_of(node)
+        if product is None:
+            return None
+        chain = _Chain(product, node, relu, pool, (*nodes, product))
+        return None if pool and not self._computable(chain, end.outputs[0]) else chain
+
+    def _private(self, value: Value) -> bool:
+        return value not in self._fetched and len(self._readers.get(value, ())) == 1
+
+    def _is_pooling(self, node: Node) -> bool:
+        """Whether a node is the max pooling of 2x2 squares, and nobody asks which place won."""
+        if node.primitive.name != "max_pool2d":
+            return False
+        attributes, offsets = node.attributes, node.outputs[1]
+        unused = offsets not in self._fetched and offsets not in self._readers
+        squares = attributes["window"] == attributes["stride"] == (2, 2)
+        return unused and squares and attributes["padding"] == ((0, 0), (0, 0))
+
+    def _product_of(self, bias: Node) -> Node | None:
+        """The product that a bias_add belongs to, where fusing is legal."""
+        if bias.primitive.name != "bias_add" or not self._private(bias.operands[0]):
+            return None
+        product, axis = bias.operands[0].node, bias.attributes["axis"]
+        if product.primitive.name == "conv2d":
+            return product if axis == _CHANNEL_AXIS[product.attributes["layout"]] else None
+        return product if product.primitive.name == "matmul" and axis == 1 else None
+
+    def _computable(self, chain: _Chain, result: Value) -> bool:
+        inputs = tuple(each.spec for each in chain.sources)
+        request = KernelRequest(inputs, (result.spec,), chain.attributes, self._threads)
+        layouts = {node.attributes.get("layout") for node in chain.nodes} - {None}
+        if chain.product.primitive.name != "conv2d" or len(layouts) > 1:
+            return False
+        try:
+            select(chain.primitive, self._device, request)
+        except NoKernelError:
+            return False
+        return True

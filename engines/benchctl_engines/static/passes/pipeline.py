@@ -58,13 +58,16 @@ def optimise(
     def fold(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return fold_constants(current, device, threads, switches.check_nan)
 
+    def fuse(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+        return fuse_epilogues(current, device, threads)
+
     before = len(step.operations)
     step = pruned(step.nodes, step.fetches)
     reports.append(PassReport("prune", True, before, len(step.operations)))
     step = apply("fold_constants", fold, step)
     step = apply("simplify_algebra", simplify_algebra, step)
     step = apply("merge_common", merge_common, step)
-    step = apply("fuse_epilogues", fuse_epilogues, step)
+    step = apply("fuse_epilogues", fuse, step)
     step = apply("fuse_updates", fuse_updates, step)
     step = apply("fuse_elementwise", fuse_elementwise, step)
     step = keep_old_states(step)
