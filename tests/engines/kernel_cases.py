@@ -250,6 +250,7 @@ CONVOLUTIONS = [
     ("1x1_stride2", (2, 3, 4, 5), (4, 1, 1), (2, 2), NO_PADDING),
     ("1x1_padded", (2, 3, 4, 5), (4, 1, 1), (1, 1), SAME),
     ("full_window", (3, 4, 3, 2), (5, 3, 2), (1, 1), NO_PADDING),
+    ("full_window_large", (3, 80, 3, 3), (410, 3, 3), (1, 1), NO_PADDING),
     ("full_window_stride2", (2, 3, 3, 3), (2, 3, 3), (2, 2), NO_PADDING),
     ("panels", (2, 24, 50, 51), (12, 3, 3), (1, 1), SAME),
     ("panels_stride2", (2, 16, 61, 60), (12, 5, 5), (2, 2), ((2, 2), (1, 2))),
@@ -257,6 +258,11 @@ CONVOLUTIONS = [
     ("many_images_stride2", (130, 3, 4, 4), (6, 2, 2), (2, 2), NO_PADDING),
     ("many_channels", (1, 4, 5, 5), (40, 3, 3), (1, 1), SAME),
     ("1x1_panels", (1, 8, 64, 70), (96, 1, 1), (1, 1), NO_PADDING),
+    ("direct", (2, 3, 20, 23), (40, 3, 3), (1, 1), SAME),
+    ("direct_both_ways", (3, 17, 9, 21), (35, 4, 5), (1, 1), ((1, 2), (4, 3))),
+    ("direct_stride2", (2, 32, 17, 20), (32, 4, 3), (2, 3), ((1, 2), (0, 1))),
+    ("direct_few_positions", (2, 1, 3, 3), (17, 3, 2), (1, 1), ((3, 0), (0, 0))),
+    ("direct_gap", (2, 16, 19, 19), (16, 1, 2), (4, 3), NO_PADDING),
     ("winograd", (2, 64, 27, 30), (48, 3, 3), (1, 1), SAME),
     ("winograd_unpadded", (3, 48, 22, 21), (64, 3, 3), (1, 1), NO_PADDING),
 ]
@@ -305,6 +311,8 @@ def convolution_cases() -> Iterator[KernelCase]:
 
 def matrix_cases() -> Iterator[KernelCase]:
     sizes = [(3, 4, 5), (1, 7, 3), (8, 1, 8), (150, 33, 40), (2, 2000, 3), (400, 9, 700)]
+    # A small batch and a matrix too large for the caches, whose sides no tile divides.
+    sizes += [(2, 600, 500), (3, 1100, 251), (7, 520, 531), (17, 530, 512)]
     for (N, depth, M), ta, tb in itertools.product(sizes, (False, True), (False, True)):
         a = draw(depth, N) if ta else draw(N, depth)
         b = draw(M, depth, seed=1) if tb else draw(depth, M, seed=1)

@@ -19,6 +19,9 @@ from .compiled import compiled_loop
 from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, MOST_ROWS, VECTORS
 from .vector_ir import VectorBuilder, intrinsic
 
+# How far ahead of its use B is asked for: memory answers while this many steps are multiplied.
+PREFETCH_STEPS = 32
+
 # Where the sums start.
 FROM_ZERO, FROM_RESULT, FROM_BIAS = 0, 1, 2
 
@@ -122,6 +125,9 @@ def _emit_tile(vectors: VectorBuilder, rows: int, arguments: Sequence[Any]) -> N
             sums = phis(outer, before_steps)
             source = vectors.offset(right_start, builder.mul(step, b_step))
             right = [vectors.load(vectors.offset(source, column)) for column in _COLUMNS]
+            ahead = vectors.offset(source, vectors.times(b_step, PREFETCH_STEPS))
+            for column in _COLUMNS:
+                vectors.prefetch(vectors.offset(ahead, column))
             left = vectors.offset(left_start, builder.mul(step, a_step))
             made = []
             for row in range(rows):

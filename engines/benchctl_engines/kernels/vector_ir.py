@@ -74,6 +74,18 @@ class VectorBuilder:
         pointer = self.builder.inttoptr(address, VECTOR.as_pointer())
         self.builder.store(value, pointer, align=_ALIGNMENT)
 
+    def prefetch(self, address: Any) -> None:
+        """Ask for the cache line at an address, which need not be one that can be read."""
+        byte = ir.IntType(8).as_pointer()
+        hint = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32]),
+            "llvm.prefetch.p0",
+        )
+        # To be read, kept in all caches, data.
+        options = [ir.Constant(_INT32, each) for each in (0, 3, 1)]
+        self.builder.call(hint, [self.builder.inttoptr(address, byte), *options])
+
     def load_address(self, address: Any) -> Any:
         """The 64-bit integer at an address: an entry of a table of addresses."""
         return self.builder.load(self.builder.inttoptr(address, _INT.as_pointer()))
