@@ -71,48 +71,42 @@ def _prepare_convolution(
     The prepared function takes (out, image, w, bias, workspace), the bias only where the request
     has one; with bound filters it reads none.
     """
-    from .loops_winograd import convolve_blocks, convolve_phases, transform_filters
+    from .loops_winograd import (
+        convolve_blocks,
+        convolve_panels,
+        convolve_phases,
+        transform_filters,
+    )
 
     threads = request.threads
     pooled = request.attributes.get("pool", False)
-    channels_last = filters_channels_last(request)
+    kind = filters_channels_last(request), rotated
     sizes = geometry.C, geometry.K
     no_bias = np.zeros(geometry.K, np.float32)
+
+    def step_arguments(plan: TilePlan) -> tuple[Any, ...]:
+        domains = plan.left, plan.right, plan.reading, plan.writing, plan.block
+        return plan.source, plan.target, plan.m, *domains
 
     def convolve(
         plan: TilePlan, out: Array, image: Array, filters: Array, bias: Array, *memory: Array
     ) -> None:
         scratch, tables = memory
         loop = convolve_phases if plan.shared else convolve_blocks
-        loop(
-            out.reshape(out.size),
-            image.reshape(image.size),
-            filters,
-            bias,
-            floor,
-            plan.source,
-            plan.target,
-            plan.m,
-            plan.left,
-            plan.right,
-            plan.reading,
-            plan.writing,
-            plan.block,
-            scratch,
-            plan.worker_floats,
-            tables,
-            threads,
-        )
+        flat = out.reshape(out.size), image.reshape(image.size)
+        steps = step_arguments(plan)
+        own = scratch, plan.worker_floats, tables, threads
+        loop(*flat, filters, bias, floor, *steps, *own)
 
     def make_filters(
         plan: TilePlan, filters: Array, w: Array, scratch: Array, tables: Array
     ) -> None:
-        flat, kind = w.reshape(w.size), (channels_last, rotated)
+        flat = w.reshape(w.size)
         transform_filters(filters, flat, *sizes, plan.m, *kind, scratch, tables, threads)
 
     def prepare_given() -> Prepared:
         plan = plan_convolution(geometry, threads, pooled=pooled, frozen=False)
-        memory = _Memory(plan, plan.filter_floats)
+        memory = _Memory(plan, 0 if plan.shared else plan.filter_floats)
 
         def winograd(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
             *bias, workspace = bias_workspace
@@ -120,7 +114,17 @@ def _prepare_convolution(
             make_filters(plan, filters, w, *rest)
             convolve(plan, out, image, filters, bias[0] if bias else no_bias, *rest)
 
-        return Prepared(winograd, memory.nbytes, bind=bind)
+        def winograd_panels(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
+            *bias, workspace = bias_workspace
+            _, scratch, tables = memory.views(workspace)
+            flat = out.reshape(out.size), image.reshape(image.size), w.reshape(w.size)
+            added = bias[0] if bias else no_bias
+            steps = step_arguments(plan)
+            own = plan.panel, scratch, plan.worker_floats, tables, threads
+            convolve_panels(*flat, *kind, added, floor, *steps, *own)
+
+        run = winograd_panels if plan.shared else winograd
+        return Prepared(run, memory.nbytes, bind=bind)
 
     def bind(arrays: Mapping[int, Array]) -> Prepared:
         if _FILTERS not in arrays:

@@ -18,7 +18,7 @@ from numba import prange
 from .compiled import compiled_loop
 from .gemm_tile import FROM_RESULT, FROM_ZERO, multiply
 from .host_vectors import FEWEST_ROWS, LANES, WIDTH
-from .winograd_grid import Domain, Staging
+from .winograd_grid import GATHERED, Domain, Staging
 from .winograd_tiles import (
     filter_in_4,
     filter_in_6,
@@ -326,49 +326,202 @@ def convolve_phases(  # type: ignore[no-untyped-def]
 
 
 @compiled_loop()
-def gather_filters(w, C, K, c, j, channels_last, rotated, panel):  # type: ignore[no-untyped-def]
-    """Fill panel[9, WIDTH]: the filters from channel c to channels j*WIDTH and on.
+def gather_filters(w, C, K, c, j, channels_last, rotated, gathered):  # type: ignore[no-untyped-def]
+    """Fill gathered[LANES, 9, WIDTH]: filters from channels c and j*WIDTH on, of all taps.
 
     w is [R, S, C, K] where `channels_last`, else [K, C, R, S]. `rotated`: those of the transposed
     convolution, whose C and K are exchanged. Channels that do not exist read as zero.
     """
-    width = min(WIDTH, K - j * WIDTH)
-    for tap in range(9):
-        at = 8 - tap if rotated else tap
-        if channels_last:
-            start = (at * K + j * WIDTH) * C + c if rotated else (at * C + c) * K + j * WIDTH
-            stride = C if rotated else 1
+    source, target = w.ctypes.data, gathered.ctypes.data
+    for first in range(0, WIDTH, LANES):
+        k = j * WIDTH + first
+        if k >= K:
+            for i in range(LANES * 9):
+                gathered[i * WIDTH + first : i * WIDTH + first + LANES] = 0
+        elif channels_last and rotated:
+            for tap in range(9):
+                transpose_block(
+                    source + 4 * (((8 - tap) * K + k) * C + c),
+                    4 * C,
+                    target + 4 * (tap * WIDTH + first),
+                    4 * 9 * WIDTH,
+                )
+        elif channels_last:
+            for lane in range(LANES):
+                for tap in range(9):
+                    start = (tap * C + c + lane) * K + k
+                    place = (lane * 9 + tap) * WIDTH + first
+                    for i in range(LANES):
+                        gathered[place + i] = w[start + i]
+        elif rotated:
+            for lane in range(LANES):
+                start = ((c + lane) * K + k) * 9
+                for tap in range(9):
+                    place = (lane * 9 + tap) * WIDTH + first
+                    for i in range(LANES):
+                        gathered[place + i] = w[start + i * 9 + 8 - tap]
         else:
-            start = (c * K + j * WIDTH) * 9 + at if rotated else (j * WIDTH * C + c) * 9 + at
-            stride = 9 if rotated else C * 9
-        if stride == 1:
-            for lane in range(width):
-                panel[tap * WIDTH + lane] = w[start + lane]
-        else:
-            for lane in range(width):
-                panel[tap * WIDTH + lane] = w[start + lane * stride]
-        for lane in range(width, WIDTH):
-            panel[tap * WIDTH + lane] = 0
+            for part in range(9):
+                transpose_block(
+                    source + 4 * ((k * C + c) * 9 + part * LANES),
+                    4 * C * 9,
+                    target + 4 * (part * LANES * WIDTH + first),
+                    4 * WIDTH,
+                )
+
+
+@compiled_loop()
+def transform_panel(  # type: ignore[no-untyped-def]
+    target, point, w, C, K, m, j, c_first, c_last, channels_last, rotated, gathered, table
+):
+    """Address `target`[p, C, WIDTH]: filters of panel j, channels [c_first, c_last), in the domain.
+
+    Points are `point` floats apart.
+    """
+    for c in range(c_first, c_last, LANES):
+        gather_filters(w, C, K, c, j, channels_last, rotated, gathered)
+        for lane in range(LANES):
+            for tap in range(9):
+                table[tap] = gathered.ctypes.data + 4 * (lane * 9 + tap) * WIDTH
+            place = target + 4 * (c - c_first + lane) * WIDTH
+            if m == 4:
+                filter_in_4(table.ctypes.data, place, 4 * point, WIDTH)
+            else:
+                filter_in_6(table.ctypes.data, place, 4 * point, WIDTH)
 
 
 @compiled_loop(parallel=True)
-def transform_filters(filters, w, C, K, m, channels_last, rotated, panels_scratch, tables, threads):  # type: ignore[no-untyped-def]
+def transform_filters(filters, w, C, K, m, channels_last, rotated, scratch, tables, threads):  # type: ignore[no-untyped-def]
     """filters[p, panel, C, WIDTH] from w, see `gather_filters`."""
     panels = (K + WIDTH - 1) // WIDTH
-    point = panels * C * WIDTH
+    groups = C // LANES
     for worker in prange(threads):
-        panel = panels_scratch[worker * 9 * WIDTH : (worker + 1) * 9 * WIDTH]
+        gathered = scratch[worker * GATHERED : (worker + 1) * GATHERED]
         table = tables[worker * 9 : (worker + 1) * 9]
-        for tap in range(9):
-            table[tap] = panel.ctypes.data + 4 * tap * WIDTH
-        for item in range(panels * C * worker // threads, panels * C * (worker + 1) // threads):
-            j = item // C
-            gather_filters(w, C, K, item - j * C, j, channels_last, rotated, panel)
-            target = filters.ctypes.data + 4 * item * WIDTH
-            if m == 4:
-                filter_in_4(table.ctypes.data, target, 4 * point, WIDTH)
-            else:
-                filter_in_6(table.ctypes.data, target, 4 * point, WIDTH)
+        items = panels * groups
+        for item in range(items * worker // threads, items * (worker + 1) // threads):
+            j = item // groups
+            c = (item - j * groups) * LANES
+            target = filters.ctypes.data + 4 * (j * C + c) * WIDTH
+            transform_panel(
+                target,
+                panels * C * WIDTH,
+                w,
+                C,
+                K,
+                m,
+                j,
+                c,
+                c + LANES,
+                channels_last,
+                rotated,
+                gathered,
+                table,
+            )
+
+
+@compiled_loop(parallel=True)
+def convolve_panels(  # type: ignore[no-untyped-def]
+    out,
+    x,
+    w,
+    channels_last,
+    rotated,
+    bias,
+    floor,
+    source,
+    target,
+    m,
+    left,
+    right,
+    reading,
+    writing,
+    block,
+    panel,
+    scratch,
+    worker_floats,
+    tables,
+    threads,
+):
+    """y from x and filters as given: a panel of them at a time goes into the domain and is used.
+
+    Filters in the domain are up to seven times larger than as given; so they never leave a
+    worker's own cache.
+    """
+    tiles = source.images * source.tiles_high * source.tiles_wide
+    points = (m + 2) * (m + 2)
+    C, K = source.channels, target.channels
+    panels = (K + WIDTH - 1) // WIDTH
+    count = (tiles + block - 1) // block
+    memory = scratch.ctypes.data
+    for b in range(count):
+        begin, end = tiles * b // count, tiles * (b + 1) // count
+        size = end - begin
+        rows = max(size, FEWEST_ROWS)
+        for worker in prange(threads):
+            low, high = size * worker // threads, size * (worker + 1) // threads
+            own = Domain(left.start + low * left.row, left.row, left.point)
+            staging = moved(reading, worker * worker_floats)
+            table = tables[worker * points : (worker + 1) * points]
+            read_tiles(x, source, False, begin + low, begin + high, scratch, own, staging, table)
+        for worker in prange(threads):
+            table = tables[worker * points : (worker + 1) * points]
+            shift = worker * worker_floats
+            gathered = scratch[panel.gathered + shift : panel.gathered + shift + GATHERED]
+            place = memory + 4 * (panel.start + shift)
+            for j in range(panels * worker // threads, panels * (worker + 1) // threads):
+                for c in range(0, C, panel.channels):
+                    last = min(c + panel.channels, C)
+                    transform_panel(
+                        place,
+                        panel.point,
+                        w,
+                        C,
+                        K,
+                        m,
+                        j,
+                        c,
+                        last,
+                        channels_last,
+                        rotated,
+                        gathered,
+                        table,
+                    )
+                    for p in range(points):
+                        multiply(
+                            memory + 4 * (left.start + p * left.point + c),
+                            4 * left.row,
+                            4,
+                            0,
+                            place + 4 * p * panel.point,
+                            4 * WIDTH,
+                            memory + 4 * (right.start + p * right.point + j * WIDTH),
+                            4 * right.row,
+                            rows,
+                            last - c,
+                            1,
+                            FROM_ZERO if c == 0 else FROM_RESULT,
+                            0,
+                            NO_FLOOR,
+                        )
+        for worker in prange(threads):
+            low, high = size * worker // threads, size * (worker + 1) // threads
+            own = Domain(right.start + low * right.row, right.row, right.point)
+            staging = moved(writing, worker * worker_floats)
+            table = tables[worker * points : (worker + 1) * points]
+            write_tiles(
+                out,
+                target,
+                m,
+                bias,
+                floor,
+                begin + low,
+                begin + high,
+                scratch,
+                own,
+                staging,
+                table,
+            )
 
 
 @compiled_loop()

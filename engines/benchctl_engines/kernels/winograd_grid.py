@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .host_vectors import LANES, WIDTH
+
+# Floats of filters of LANES by WIDTH channels, all nine taps.
+GATHERED = 9 * LANES * WIDTH
+
 
 class Picture(NamedTuple):
     """One image operand as a grid of tiles.
@@ -44,3 +49,16 @@ class Staging(NamedTuple):
     slab_row: int
     blank: int
     strip: int
+
+
+class Panel(NamedTuple):
+    """A worker's own filters in the domain: a panel for `channels` input channels at a time.
+
+    `start` and `gathered`, where filters are brought together first, are floats from the start
+    of the scratch memory.
+    """
+
+    start: int
+    channels: int
+    point: int
+    gathered: int

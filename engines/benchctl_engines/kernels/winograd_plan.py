@@ -11,20 +11,24 @@ from dataclasses import dataclass
 
 from .convolution_geometry import ConvolutionGeometry
 from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH
-from .winograd_grid import Domain, Picture, Staging
+from .winograd_grid import GATHERED, Domain, Panel, Picture, Staging
 
 SIDES = (4, 6)
 TAPS = 9
 # Carrying one float of a tile into the domain or out of it.
 TRANSFORM_COST = 24
-# Reading a filter in the domain from memory once, and making it from the filters as given.
+# Reading a filter in the domain from memory once, or making it from the filters as given.
 READ_COST = 4
-MAKE_COST = 24
+MAKE_COST = 8
+# Filters of a panel that are brought into the domain at a time, for a worker's own cache.
+PANEL_BYTES = 512 << 10
 # Filters above this size leave no room in the caches for tiles of every worker's own.
 SHARED_FILTER_BYTES = 2 << 20
 # The tiles of a block, in both domains: for a worker's own cache, and for the cache of all.
 OWN_BLOCK_BYTES = 768 << 10
 SHARED_BLOCK_BYTES = 16 << 20
+# For a filter gradient each block costs a pass over all sums, so blocks grow with them.
+MOST_GRADIENT_BLOCK_BYTES = 64 << 20
 MOST_STRIP_TILES = 16
 _LINE = 64 // FLOAT_BYTES
 
@@ -57,7 +61,7 @@ def cost(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> int:
     points, tiles = (m + 2) ** 2, tile_count(geometry, m)
     channels, pairs = geometry.C + geometry.K, geometry.C * geometry.K
     per_point = tiles * pairs + tiles * channels * TRANSFORM_COST
-    per_point += pairs * (READ_COST if frozen else READ_COST + MAKE_COST)
+    per_point += pairs * (READ_COST if frozen else MAKE_COST)
     return points * per_point
 
 
@@ -70,9 +74,8 @@ def choose_side(geometry: ConvolutionGeometry, *, frozen: bool) -> int:
 class TilePlan:
     """One way to compute a convolution, or the products behind its filter gradient.
 
-    Sizes are in floats; `scratch_floats` holds everything but the filters in the domain
-    (`filter_floats`), and a line of K filters for every worker; `table_entries` counts the
-    addresses of all workers.
+    Sizes are in floats; `scratch_floats` holds everything but all filters in the domain
+    (`filter_floats`), and room to make those; `table_entries` counts the addresses of all workers.
     """
 
     m: int
@@ -84,6 +87,7 @@ class TilePlan:
     right: Domain
     reading: Staging
     writing: Staging
+    panel: Panel
     worker_floats: int
     scratch_floats: int
     table_entries: int
@@ -115,15 +119,17 @@ def plan_convolution(
     m = choose_side(geometry, frozen=frozen)
     filter_floats = (m + 2) ** 2 * geometry.C * padded(geometry.K)
     shared = filter_floats * FLOAT_BYTES > SHARED_FILTER_BYTES
-    least = 2 * FEWEST_ROWS
-    return _plan(geometry, m, shared, threads, least, filter_floats, m // 2 if pooled else m)
+    block = (SHARED_BLOCK_BYTES if shared else OWN_BLOCK_BYTES), 2 * FEWEST_ROWS
+    return _plan(geometry, m, shared, threads, block, filter_floats, m // 2 if pooled else m)
 
 
 def plan_filter_gradient(geometry: ConvolutionGeometry, threads: int) -> TilePlan:
     """Tiles and memory of the products whose sum, out of the domain, is the filter gradient."""
     m = choose_side(geometry, frozen=False)
     filter_floats = (m + 2) ** 2 * geometry.C * padded(geometry.K)
-    return _plan(geometry, m, True, threads, 32, filter_floats, m)
+    most = max(SHARED_BLOCK_BYTES, min(filter_floats * FLOAT_BYTES, MOST_GRADIENT_BLOCK_BYTES))
+    block = most, 32
+    return _plan(geometry, m, True, threads, block, filter_floats, m)
 
 
 def _plan(
@@ -131,7 +137,7 @@ def _plan(
     m: int,
     shared: bool,
     threads: int,
-    least: int,
+    block_limits: tuple[int, int],
     filter_floats: int,
     step: int,
 ) -> TilePlan:
@@ -157,7 +163,7 @@ def _plan(
         wide,
     )
     tile_bytes = points * (C + padded(K)) * FLOAT_BYTES
-    most = SHARED_BLOCK_BYTES if shared else OWN_BLOCK_BYTES
+    most, least = block_limits
     share = geometry.N * high * wide if shared else -(-geometry.N * high * wide // threads)
     block = max(min(max(most // tile_bytes, least), share), 1)
     strip = min(MOST_STRIP_TILES, block, wide)
@@ -172,6 +178,7 @@ def _plan(
     reading_slab = room.take(n * slab_row if nchw else 0)
     writing_slab = room.take(step * result_row if nchw else 0)
     blank = room.take(max(C, padded(K)))
+    own_filters = _panel(room, points, C)
     worker_floats = room.floats - common
     return TilePlan(
         m=m,
@@ -183,12 +190,23 @@ def _plan(
         right=right,
         reading=Staging(reading_slab, slab_row, blank, strip),
         writing=Staging(writing_slab, result_row, blank, strip),
+        panel=own_filters,
         worker_floats=worker_floats,
-        scratch_floats=max(common + worker_floats * threads, TAPS * padded(K) * threads),
+        scratch_floats=max(
+            common + worker_floats * threads, GATHERED * threads, TAPS * padded(K) * threads
+        ),
         table_entries=points * threads,
         filter_floats=filter_floats,
         threads=threads,
     )
+
+
+def _panel(room: _Room, points: int, C: int) -> Panel:
+    most = PANEL_BYTES // (points * WIDTH * FLOAT_BYTES)
+    channels = min(max(most // LANES, 1) * LANES, C)
+    # A line more, so that the points do not all fall on the same sets of a cache.
+    point = channels * WIDTH + _LINE
+    return Panel(room.take(points * point), channels, point, room.take(GATHERED))
 
 
 def _domain(room: _Room, points: int, rows: int, channels: int) -> Domain:
