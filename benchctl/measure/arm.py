@@ -262,6 +262,12 @@ class ArmRun:
         """What the engine says of the prepared case."""
         return self._request("facts", self._settings.sample_timeout_seconds)
 
+    def profile(self, steps: int) -> Message:
+        """Where the time of steady steps goes: `step_seconds` and `launches`."""
+        seconds = self._settings.sample_timeout_seconds
+        self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
+        return self._request("profile", seconds, steps=steps)
+
     # Parts -------------------------------------------------------------------------------
 
     def _require_worker(self) -> Worker:

@@ -21,7 +21,7 @@ from benchctl.measure.worker_client import Launch, ProcessWorker
 from benchctl.plan.schedule import plan_of_case
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
 
-__all__ = ["ArmFailure", "Observer", "RunLog", "explain", "measure", "verify"]
+__all__ = ["ArmFailure", "Observer", "RunLog", "explain", "measure", "profile", "verify"]
 
 
 class RunLog(RoundLog, Protocol):
@@ -138,6 +138,33 @@ def explain(
         facts = run.facts()
         run.stop()
         return facts
+    finally:
+        run.kill()
+
+
+def profile(
+    plan: Plan,
+    case: CaseSpec,
+    arm: ArmSpec,
+    steps: int,
+    *,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+) -> Message:
+    """Where the time of a step of `case` goes on `arm`: the fields of `StepProfile`.
+
+    Raises `ArmFailure` where the engine cannot run the case, or cannot tell.
+    """
+    settings = settings or settings_of_case(plan, case)
+    cache = settings.cache_folder
+    run = ArmRun(CaseContext(plan, case, settings, launch, WallClock()), ArmResult(arm))
+    try:
+        run.launch(cache)
+        run.wait_import(cache)
+        run.wait_prepare()
+        found = run.profile(steps)
+        run.stop()
+        return found
     finally:
         run.kill()
 

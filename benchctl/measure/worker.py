@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -209,6 +210,23 @@ class WorkerService:
             "notes": list(facts.notes),
             "counts": {name: int(count) for name, count in facts.counts.items()},
             "source": facts.source,
+        }
+
+    def do_profile(self, steps: int) -> Message:
+        """Where the steps' time goes, kernel call by kernel call."""
+        from benchctl_engines.contract import ProfiledRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, ProfiledRunner):
+            raise ArmFailure(
+                "unavailable",
+                "this engine does not tell the times of single kernels",
+                "profile one that does: --engine static or --engine eager",
+            )
+        found = runner.profile(steps)
+        return {
+            "step_seconds": found.step_seconds,
+            "launches": [asdict(each) for each in found.launches],
         }
 
     def do_memory(self) -> Message:

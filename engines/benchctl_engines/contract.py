@@ -75,6 +75,32 @@ class RunnerFacts:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LaunchTime:
+    """One kernel call of a step.
+
+    `seconds` is the median over the profiled steps, `start_seconds` when the call began in the
+    last of them. `flops` are those of the definition: a convolution counts as the direct sum,
+    whatever computes it. `bytes_moved` counts every operand and result once.
+    """
+
+    kernel: str
+    shapes: str
+    seconds: float
+    start_seconds: float
+    flops: int
+    bytes_moved: int
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepProfile:
+    """Where a step's time goes; `step_seconds` is its median without any clock inside."""
+
+    step_seconds: float
+    launches: tuple[LaunchTime, ...]
+
+
 class Program(Protocol):
     """The part of a workload that an engine needs."""
 
@@ -154,6 +180,14 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Release memory and threads."""
+
+
+@runtime_checkable
+class ProfiledRunner(Protocol):
+    """A runner that can tell the time of each kernel call; others need not."""
+
+    def profile(self, steps: int) -> StepProfile:
+        """Run steps with a clock around every kernel call."""
 
 
 @runtime_checkable

@@ -16,14 +16,17 @@ from ..contract import (
     Paradigm,
     Program,
     RunnerFacts,
+    StepProfile,
     Switch,
 )
 from ..devices.availability import device_availability
 from ..devices.cpu import Device
 from ..kernels.code_cache import use_directory
+from ..kernels.compile_tally import TALLY
 from ..primitives.operations import assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from .profile import profile_steps
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, tensor
 from .tensor import sum as tensor_sum
@@ -174,8 +177,17 @@ class EagerRunner:
         """Kernels used so far, in order of first use, and the pool's peak."""
         return RunnerFacts(
             kernels=tuple(self.device.kernel_names),
-            counts={"pool_peak_bytes": self.device.pool.peak_bytes},
+            notes=(str(TALLY),),
+            counts={
+                "pool_peak_bytes": self.device.pool.peak_bytes,
+                "loops_compiled": TALLY.compiled,
+                "loops_loaded": TALLY.loaded,
+            },
         )
+
+    def profile(self, steps: int) -> StepProfile:
+        """Times of the kernel calls, in the order in which they run."""
+        return profile_steps(self.device, self.step, steps)
 
     def close(self) -> None:
         """Let go of all tensors."""

@@ -25,6 +25,7 @@ class Plan:
         "differentiable",
         "full_pullback",
         "input_specs",
+        "kernel",
         "kind",
         "kinds",
         "make",
@@ -62,7 +63,8 @@ class Plan:
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)
         self.run = prepared.run
-        device.kernel_names[f"{primitive.name}:{kernel.name}"] = None
+        self.kernel = f"{primitive.name}:{kernel.name}"
+        device.kernel_names[self.kernel] = None
         self.workspace = (
             spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None
         )

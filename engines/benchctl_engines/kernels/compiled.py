@@ -16,6 +16,8 @@ import numba
 from numba.core import caching
 
 from . import code_cache
+from .compile_tally import TALLY
+from .rehearsal import register
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,6 +58,11 @@ class _LoopCacheImpl(caching.CompileResultCacheImpl):
 class _LoopCache(caching.FunctionCache):
     _impl_class = _LoopCacheImpl
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found: Any = super().load_overload(sig, target_context)
+        TALLY.count(cached=found is not None)
+        return found
+
 
 def compiled_loop(
     *, parallel: bool = False, fastmath: bool | set[str] = False, inline: str = "never"
@@ -67,6 +74,7 @@ def compiled_loop(
         options = {"parallel": parallel, "fastmath": fastmath, "inline": inline}
         dispatcher: Any = compiler(nogil=True, error_model="numpy", **options)(function)
         dispatcher._cache = _LoopCache(function)
+        register(dispatcher)
         compiled: Function = dispatcher
         return compiled
 

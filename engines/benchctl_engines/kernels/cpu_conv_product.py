@@ -20,6 +20,7 @@ from .convolution_geometry import (
     is_plain,
 )
 from .cpu_gemm import split_rows
+from .dense_product import DenseShape, prepare_dense
 from .epilogue import relu_floor
 from .table import KernelRequest, Prepared, When, kernel
 from .workspace import Pieces
@@ -62,6 +63,56 @@ def _filter_matrix(w: Array, geometry: ConvolutionGeometry) -> Array:
     if geometry.layout == "NCHW":
         return w.reshape(geometry.K, geometry.depth).T
     return w.reshape(geometry.depth, geometry.K)
+
+
+def _dense_forward(geometry: ConvolutionGeometry) -> DenseShape:
+    """y = x @ w as a dense layer."""
+    single = geometry.dtype == "float32"
+    return DenseShape(*_matrix_sizes(geometry), geometry.layout == "NCHW", single)
+
+
+def _dense_backward(geometry: ConvolutionGeometry) -> DenseShape:
+    """dx = g @ w.T as a dense layer."""
+    rows, depth, columns = _matrix_sizes(geometry)
+    single = geometry.dtype == "float32"
+    return DenseShape(rows, columns, depth, geometry.layout == "NHWC", single)
+
+
+def _is_dense_forward(geometry: ConvolutionGeometry) -> bool:
+    return _is_matrix_product(geometry) and _dense_forward(geometry).memory_bound
+
+
+def _is_dense_backward(geometry: ConvolutionGeometry) -> bool:
+    return _is_matrix_product(geometry) and _dense_backward(geometry).memory_bound
+
+
+_UNBOUNDED = np.float32(-np.inf)
+
+
+@kernel("conv2d", "cpu", "small_batch", when=_when(forward_geometry, _is_dense_forward))
+def prepare_dense_product(request: KernelRequest) -> Prepared:
+    """y = x @ w for few rows: memory limits it."""
+    shape = _dense_forward(forward_geometry(request))
+    return prepare_dense(shape, _UNBOUNDED, request.threads, biased=False)
+
+
+@kernel("conv2d_epilogue", "cpu", "small_batch", when=_when(forward_geometry, _is_dense_forward))
+def prepare_dense_epilogue(request: KernelRequest) -> Prepared:
+    """y = x @ w + b for few rows, then ReLU where asked."""
+    shape = _dense_forward(forward_geometry(request))
+    return prepare_dense(shape, relu_floor(request), request.threads, biased=True)
+
+
+@kernel(
+    "conv2d_input_gradient",
+    "cpu",
+    "small_batch",
+    when=_when(input_gradient_geometry, _is_dense_backward),
+)
+def prepare_dense_input_gradient(request: KernelRequest) -> Prepared:
+    """dx = g @ w.T for few rows."""
+    shape = _dense_backward(input_gradient_geometry(request))
+    return prepare_dense(shape, _UNBOUNDED, request.threads, biased=False)
 
 
 @kernel("conv2d", "cpu", "gemm", when=_when(forward_geometry, _is_matrix_product))

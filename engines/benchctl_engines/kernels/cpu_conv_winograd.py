@@ -84,7 +84,7 @@ def _prepare_convolution(
     sizes = geometry.C, geometry.K
     no_bias = np.zeros(geometry.K, np.float32)
 
-    def step_arguments(plan: TilePlan) -> tuple[Any, ...]:
+    def step_arguments(plan: TilePlan) -> Any:
         domains = plan.left, plan.right, plan.reading, plan.writing, plan.block
         return plan.source, plan.target, plan.m, *domains
 
@@ -92,7 +92,7 @@ def _prepare_convolution(
         plan: TilePlan, out: Array, image: Array, filters: Array, bias: Array, *memory: Array
     ) -> None:
         scratch, tables = memory
-        loop = convolve_phases if plan.shared else convolve_blocks
+        loop: Any = convolve_phases if plan.shared else convolve_blocks
         flat = out.reshape(out.size), image.reshape(image.size)
         steps = step_arguments(plan)
         own = scratch, plan.worker_floats, tables, threads
@@ -120,7 +120,7 @@ def _prepare_convolution(
             flat = out.reshape(out.size), image.reshape(image.size), w.reshape(w.size)
             added = bias[0] if bias else no_bias
             steps = step_arguments(plan)
-            own = plan.panel, scratch, plan.worker_floats, tables, threads
+            own: Any = plan.panel, scratch, plan.worker_floats, tables, threads
             convolve_panels(*flat, *kind, added, floor, *steps, *own)
 
         run = winograd_panels if plan.shared else winograd

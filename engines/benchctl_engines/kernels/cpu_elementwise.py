@@ -16,6 +16,7 @@ from ..primitives import elementwise, fused
 from ..primitives.primitive import Primitive
 from ..primitives.specs import TensorSpec
 from .code_cache import load_module
+from .compile_tally import TALLY
 from .loop_source import (
     PARALLEL_SIZE,
     Instruction,
@@ -24,6 +25,7 @@ from .loop_source import (
     raw_capable,
     write_source,
 )
+from .rehearsal import register
 from .table import KernelRequest, Prepared, kernel
 
 # NumPy computes these in vector registers; a compiled scalar loop calls the C library per element.
@@ -37,10 +39,19 @@ _KEYWORD_OUT = {"maximum"}
 def compiled_loop(loop: Loop, threads: int) -> Callable[..., None]:
     """The compiled function `loop(*outputs, *inputs)`, from the cache where it is warm."""
     module = load_module(write_source(loop, threads))
-    # Compiled now, not at the first call: compiling is a phase of its own.
-    module.loop.compile(module.SIGNATURE)
+    _compile(module)
     function: Callable[..., None] = module.loop
     return function
+
+
+def _compile(module: Any) -> None:
+    """Compile now, not at the first call: compiling is a phase of its own."""
+    loop = module.loop
+    if loop.signatures:
+        return
+    loop.compile(module.SIGNATURE)
+    register(loop)
+    TALLY.count(cached=bool(loop.stats.cache_hits))
 
 
 def compiled_raw_loop(loop: Loop, threads: int) -> Callable[..., int]:
@@ -50,7 +61,7 @@ def compiled_raw_loop(loop: Loop, threads: int) -> Callable[..., int]:
     compiled. The entry point is called past Numba's dispatcher, which would look at every type.
     """
     module = load_module(write_source(loop, threads, raw=True))
-    module.loop.compile(module.SIGNATURE)
+    _compile(module)
     compiled = module.loop.get_compile_result(module.SIGNATURE)
     function: Callable[..., int] = compiled.entry_point
     return function

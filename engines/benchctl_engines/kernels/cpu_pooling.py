@@ -83,6 +83,43 @@ def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_nhwc)
 
 
+def _covers_2x2(request: KernelRequest) -> bool:
+    """Whether 2x2 windows side by side cover the image."""
+    attributes = request.attributes
+    plain = attributes["window"] == attributes["stride"] == (2, 2)
+    if not plain or attributes["padding"] != ((0, 0), (0, 0)):
+        return False
+    dx, g = request.outputs[0], request.inputs[0]
+    return dx.size == 4 * g.size
+
+
+def _covers_2x2_nchw(request: KernelRequest) -> bool:
+    return is_nchw(request) and _covers_2x2(request)
+
+
+def _covers_2x2_nhwc(request: KernelRequest) -> bool:
+    return is_nhwc(request) and _covers_2x2(request)
+
+
+@kernel("max_pool2d_gradient", "cpu", "loop_2x2_nchw", when=_covers_2x2_nchw)
+def prepare_max_pool_2x2_gradient_nchw(request: KernelRequest) -> Prepared:
+    """dx of (g, offsets), NCHW, for the windows of most networks."""
+    from .loops_pooling import max_pool_2x2_gradient_nchw
+
+    def max_pool2d_2x2_gradient_nchw(dx: Array, g: Array, offsets: Array) -> None:
+        max_pool_2x2_gradient_nchw(planes(dx), planes(g), planes(offsets))
+
+    return Prepared(max_pool2d_2x2_gradient_nchw)
+
+
+@kernel("max_pool2d_gradient", "cpu", "loop_2x2_nhwc", when=_covers_2x2_nhwc)
+def prepare_max_pool_2x2_gradient_nhwc(request: KernelRequest) -> Prepared:
+    """dx of (g, offsets), NHWC, for the windows of most networks."""
+    from .loops_pooling import max_pool_2x2_gradient_nhwc
+
+    return Prepared(max_pool_2x2_gradient_nhwc)
+
+
 @kernel("max_pool2d_gradient", "cpu", "loop_nchw", when=_is_small_nchw)
 def prepare_max_pool_gradient_nchw(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), NCHW."""

@@ -22,7 +22,7 @@ from .vector_ir import VectorBuilder, intrinsic
 # How far ahead of its use B is asked for: memory answers while this many steps are multiplied.
 PREFETCH_STEPS = 32
 
-# Where the sums start.
+# Where the sums start; from the bias means from zero, and the bias is added at the end.
 FROM_ZERO, FROM_RESULT, FROM_BIAS = 0, 1, 2
 
 _COLUMNS = [j * LANES * FLOAT_BYTES for j in range(VECTORS)]
@@ -68,8 +68,11 @@ def _tile(  # type: ignore[no-untyped-def]
 
 def _first_sums(
     vectors: VectorBuilder, targets: list[list[Any]], start: Any, bias: Any
-) -> list[list[Any]]:
-    """What the sums start from: zeros, what is there, or the bias."""
+) -> tuple[list[list[Any]], list[Any]]:
+    """What the sums start from, zeros or what is there, and what is added at the end.
+
+    The bias comes last, so that a product and a bias added to it later are the same bit for bit.
+    """
     builder = vectors.builder
     found, biased, ready = (builder.append_basic_block(name) for name in ("found", "bias", "ready"))
     before = builder.block
@@ -80,17 +83,19 @@ def _first_sums(
     there = [[vectors.load(target) for target in line] for line in targets]
     builder.branch(ready)
     builder.position_at_end(biased)
-    added = [vectors.load(vectors.offset(bias, column)) for column in _COLUMNS]
+    given = [vectors.load(vectors.offset(bias, column)) for column in _COLUMNS]
     builder.branch(ready)
     builder.position_at_end(ready)
-    sums = []
-    for line in there:
-        sums.append([builder.phi(value.type) for value in line])
-        for phi, value, bias_value in zip(sums[-1], line, added, strict=True):
-            phi.add_incoming(vectors.zero(), before)
-            phi.add_incoming(value, found)
-            phi.add_incoming(bias_value, biased)
-    return sums
+
+    def choose(in_result: Any, in_bias: Any) -> Any:
+        phi = builder.phi(in_result.type)
+        phi.add_incoming(vectors.zero(), before)
+        phi.add_incoming(in_result, found)
+        phi.add_incoming(in_bias, biased)
+        return phi
+
+    sums = [[choose(value, vectors.zero()) for value in line] for line in there]
+    return sums, [choose(vectors.zero(), value) for value in given]
 
 
 def _emit_tile(vectors: VectorBuilder, rows: int, arguments: Sequence[Any]) -> None:
@@ -103,7 +108,7 @@ def _emit_tile(vectors: VectorBuilder, rows: int, arguments: Sequence[Any]) -> N
         [vectors.offset(c, vectors.times(c_row, row), column) for column in _COLUMNS]
         for row in range(rows)
     ]
-    first = _first_sums(vectors, targets, start, bias)
+    first, added = _first_sums(vectors, targets, start, bias)
 
     def phis(values: list[list[Any]], block: Any) -> list[list[Any]]:
         made = [[builder.phi(value.type) for value in line] for line in values]
@@ -139,8 +144,8 @@ def _emit_tile(vectors: VectorBuilder, rows: int, arguments: Sequence[Any]) -> N
         arrive(outer, made, builder.block)
     bound = vectors.splat(floor)
     for line, made_line in zip(targets, made, strict=True):
-        for target, value in zip(line, made_line, strict=True):
-            vectors.store(vectors.larger(value, bound), target)
+        for target, value, last in zip(line, made_line, added, strict=True):
+            vectors.store(vectors.larger(vectors.add(value, last), bound), target)
 
 
 @compiled_loop()

@@ -125,6 +125,47 @@ def max_pool_nhwc(
 
 
 @compiled_loop(parallel=True)
+def max_pool_2x2_gradient_nchw(dx: Array, g: Array, offsets: Array) -> None:
+    """dx[planes, 2*P, 2*Q] from g[planes, P, Q]: 2x2 windows side by side that cover the plane.
+
+    Every element belongs to one window, so it is written once and nothing is added.
+    """
+    planes, P, Q = g.shape
+    zero = g.dtype.type(0)
+    for line in prange(planes * P):
+        plane = line // P
+        p = line - plane * P
+        gradients, winners = g[plane, p], offsets[plane, p]
+        for r in range(2):
+            row = dx[plane, 2 * p + r]
+            first, second = np.uint8(2 * r), np.uint8(2 * r + 1)
+            for q in range(np.uint64(Q)):
+                left = q + q
+                value, winner = gradients[q], winners[q]
+                row[left] = value if winner == first else zero
+                row[left + np.uint64(1)] = value if winner == second else zero
+
+
+@compiled_loop(parallel=True)
+def max_pool_2x2_gradient_nhwc(dx: Array, g: Array, offsets: Array) -> None:
+    """dx[N, 2*P, 2*Q, C] from g[N, P, Q, C], as in `max_pool_2x2_gradient_nchw`."""
+    N, P, Q, C = g.shape
+    zero = g.dtype.type(0)
+    for line in prange(N * P):
+        n = line // P
+        p = line - n * P
+        for q in range(Q):
+            gradients, winners = g[n, p, q], offsets[n, p, q]
+            for place in range(4):
+                target = dx[n, 2 * p + place // 2, 2 * q + place % 2]
+                tap = np.uint8(place)
+                for c in range(np.uint64(C)):
+                    # Loaded whether wanted or not: a load under a condition is no vector's.
+                    value = gradients[c]
+                    target[c] = value if winners[c] == tap else zero
+
+
+@compiled_loop(parallel=True)
 def max_pool_gradient_nchw(
     dx: Array,
     g: Array,

@@ -83,6 +83,7 @@ _TABLE: dict[tuple[str, str], list[Kernel]] = {}
 _MODULES: dict[str, tuple[str, ...]] = {
     # Within a primitive the first row whose predicate holds wins, so the order of modules counts.
     "cpu": (
+        "cpu_dense",
         "cpu_convolution",
         "cpu_gemm",
         "cpu_pooling",

@@ -17,16 +17,19 @@ from ..contract import (
     Paradigm,
     Program,
     RunnerFacts,
+    StepProfile,
     Switch,
 )
 from ..devices.availability import device_availability
 from ..kernels.code_cache import use_directory
+from ..kernels.compile_tally import TALLY
 from ..primitives.operations import assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from ..source_sites import Site
 from .gradients import gradients
 from .graph import Graph, Value, emit_constant, placeholder, step_counter, variable
+from .profile import profile_program
 from .session import Operation, Session
 from .switches import PassSwitches, described_switches
 
@@ -180,7 +183,8 @@ class StaticRunner:
     def facts(self) -> RunnerFacts:
         """Passes, kernels, memory, and the generated step."""
         report = self._open_session().explain(self._fetches, list(self._placeholders.values()))
-        notes = tuple(f"pass {each.name} is off" for each in report.passes if not each.enabled)
+        off = [f"pass {each.name} is off" for each in report.passes if not each.enabled]
+        notes = (*off, str(TALLY))
         counts = {
             "launches": len(report.launches),
             "graph_nodes": report.passes[0].before,
@@ -188,11 +192,20 @@ class StaticRunner:
             "arena_least_bytes": report.live_bytes,
             "arena_unshared_bytes": report.summed_bytes,
             "in_place": report.in_place,
+            "bytes_moved": report.bytes_moved,
+            "loops_compiled": TALLY.compiled,
+            "loops_loaded": TALLY.loaded,
             "folded_bytes": report.folded_bytes,
         }
         for each in report.passes:
             counts.update((f"{each.name}.{name}", count) for name, count in each.counts.items())
         return RunnerFacts(report.kernels, notes, counts, f"{report}\n\n{report.source}")
+
+    def profile(self, steps: int) -> StepProfile:
+        """Times of the launches, in the order in which they run."""
+        session = self._open_session()
+        program = session.compiled(self._fetches, list(self._placeholders.values()))
+        return profile_program(program, self.step, steps)
 
     def _open_session(self) -> Session:
         if self._session is None:

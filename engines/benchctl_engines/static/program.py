@@ -18,6 +18,7 @@ import numpy as np
 
 from ..contract import Array
 from ..devices.cpu import POOLED_BYTES, BufferPool, aligned_bytes
+from ..kernels.rehearsal import rehearse
 from ..kernels.table import Prepared
 from ..primitives.specs import TensorSpec
 from .graph import Node, Value
@@ -68,6 +69,12 @@ class Program:
         self.bound.clear()
 
     @property
+    def bytes_moved(self) -> int:
+        """Sizes of the operands and results of all launches, each counted at every launch."""
+        nodes = (launch.node for launch in self.launches)
+        return sum(each.spec.nbytes for node in nodes for each in (*node.operands, *node.outputs))
+
+    @property
     def folded_bytes(self) -> int:
         """Memory of what kernels worked out from constant operands when they were prepared."""
         return sum(launch.prepared.bound_bytes for launch in self.launches)
@@ -76,6 +83,11 @@ class Program:
     def kernels(self) -> tuple[str, ...]:
         """Kernel names in launch order."""
         return tuple(launch.kernel for launch in self.launches)
+
+
+def launch_name(index: int) -> str:
+    """What the generated step calls the kernel of a launch."""
+    return f"k{index}"
 
 
 class State:
@@ -151,6 +163,7 @@ class _Builder:
         filename = f"<static step {next(_numbers)}>"
         lines, places = self._source(launches, fetches)
         source = "\n".join(lines) + "\n"
+        self._rehearse(launches)
         self.bound["recheck"] = recheck
         nodes = {place: launches[index].node for place, index in places.items()}
 
@@ -161,6 +174,8 @@ class _Builder:
         if self.switches.bind_early:
             call = _executed(source, filename, self.bound)
         else:
+            runs = {launch_name(index): each.prepared.run for index, each in enumerate(launches)}
+            self.bound.update(runs)
             call = self._interpreted(launches, fetches)
         return Program(
             self.step,
@@ -171,6 +186,25 @@ class _Builder:
             call,
             self.bound,
         )
+
+    def _rehearse(self, launches: Sequence[Launch]) -> None:
+        """Compile the loops of the launches: the first run is a run like any other."""
+        for index, launch in enumerate(launches):
+            prepared = launch.prepared
+            if self.switches.bind_early and self.bound[f"k{index}"] is not prepared.run:
+                continue  # the raw form, compiled already
+            node = launch.node
+            try:
+                rehearse(
+                    prepared.run,
+                    [each.spec for each in node.outputs],
+                    [each.spec for each in node.operands],
+                    prepared.workspace_bytes,
+                    node.primitive.effect == "update",
+                )
+            except Exception as error:
+                error.add_note(failure_note(node))
+                raise
 
     # ----- names ------------------------------------------------------------------------------
 
@@ -385,10 +419,10 @@ class _Builder:
             environment.update((f"x{index}", array) for index, array in enumerate(arrays))
             environment.update((name, environment[source].copy()) for name, source in before)
             environment.update((name, pool.take(each)) for name, each in specs.items())
-            for launch in launches:
+            for index, launch in enumerate(launches):
                 operands = [environment[name] for name in launch.arrays]
                 try:
-                    launch.prepared.run(*operands)
+                    environment[launch_name(index)](*operands)
                 except Exception as error:
                     error.add_note(failure_note(launch.node))
                     raise

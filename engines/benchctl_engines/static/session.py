@@ -49,7 +49,8 @@ class CompileReport:
     """What compiling did: passes, launches with their kernels and origins, and memory.
 
     `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes;
-    `folded_bytes` is what kernels keep of constant operands, such as transformed filters.
+    `folded_bytes` is what kernels keep of constant operands, such as transformed filters, and
+    `bytes_moved` the sizes of all operands and results of all launches.
     """
 
     passes: tuple[PassReport, ...]
@@ -60,6 +61,7 @@ class CompileReport:
     summed_bytes: int
     in_place: int
     folded_bytes: int
+    bytes_moved: int
     source: str
     seconds: float
 
@@ -135,17 +137,17 @@ class Session:
         """
         call = None
         if fetches.__class__ is list:
-            key = ((*fetches,), *feed_dict) if feed_dict else ((*fetches,),)
-            call = self._known(key)
+            # No call between here and the step: on a small step it would be seen.
+            try:
+                if feed_dict:
+                    call = self._calls.get(((*fetches,), *feed_dict))
+                else:
+                    call = self._calls.get(((*fetches,),))
+            except TypeError:
+                pass  # a nest inside the list has no hash
         if call is None:
             call = self._prepared(fetches, feed_dict or {})
         return call(*feed_dict.values()) if feed_dict else call()
-
-    def _known(self, key: Any) -> Callable[..., Any] | None:
-        try:
-            return self._calls.get(key)
-        except TypeError:  # a nest inside the list has no hash
-            return None
 
     def make_callable(self, fetches: Any, feeds: Sequence[Value] = ()) -> Callable[..., Any]:
         """A function of the feeds, in this order, that returns what `run` would."""
@@ -248,14 +250,19 @@ class Session:
                     f"   (made at {node.origin.describe()})"
                 )
 
-    def explain(self, fetches: Any, feeds: Sequence[Value] | None = None) -> CompileReport:
-        """What compiling these fetches does; `feeds` are all placeholders they need if None."""
+    def compiled(self, fetches: Any, feeds: Sequence[Value] | None = None) -> Program:
+        """The program that runs these fetches; `feeds` are all placeholders they need if None."""
         values, wanted, _ = _flatten(fetches)
         if feeds is None:
             nodes = pruned(self.graph.nodes, tuple(values)).nodes
             feeds = [each.outputs[0] for each in nodes if each.primitive is placeholder_source]
+        ordered = tuple(sorted(feeds, key=lambda feed: feed.node.sequence))
+        return self.program(values, wanted, ordered)
+
+    def explain(self, fetches: Any, feeds: Sequence[Value] | None = None) -> CompileReport:
+        """What compiling these fetches does; `feeds` are all placeholders they need if None."""
         start = time.perf_counter()
-        program = self.program(values, wanted, tuple(feeds))
+        program = self.compiled(fetches, feeds)
         seconds = time.perf_counter() - start
         return CompileReport(
             program.reports,
@@ -269,6 +276,7 @@ class Session:
             program.plan.summed_bytes,
             program.plan.in_place,
             program.folded_bytes,
+            program.bytes_moved,
             program.source,
             seconds,
         )
