@@ -35,6 +35,7 @@ class Request:
     reference: str = ""
     keep_blas_override: bool = False
     timeout_seconds: float | None = None
+    cold: bool = True
 
 
 # What a worker may be asked for; one limit from the command line stands for all of them.
@@ -68,6 +69,8 @@ def make_plan(request: Request) -> Plan:
     measure: dict[str, Any] = {}
     if request.keep_blas_override:
         measure["keep_blas_override"] = True
+    if not request.cold:
+        measure["cold"] = False
     if request.timeout_seconds is not None:
         measure.update(dict.fromkeys(_TIMEOUTS, request.timeout_seconds))
     settings: dict[str, Any] = {"measure": measure} if measure else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,7 +137,7 @@ def run(
         note(f"note: {arm} cannot run here: {state.reason}" for arm, state in missing.items())
         return int(Exit.OK)
     require_something_measurable(plan)
-    return _measure(plan, _create_journal(store, plan), store, output)
+    return _measure(plan, create_journal(store, plan), store, output)
 
 
 _OF_THE_PLAN = {
@@ -169,7 +169,7 @@ def _refuse_beside_resume(names: tuple[str, ...]) -> None:
         raise click.UsageError(f"--resume goes on with a stored plan: leave out {left_out}")
 
 
-def _create_journal(store: Path, plan: Plan) -> Journal:
+def create_journal(store: Path, plan: Plan) -> Journal:
     """A new run of `plan` in the store, with where and with what it is measured."""
     from benchctl.measure.environment import (
         git_facts,
@@ -186,7 +186,7 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
     settings = settings_of(plan)
     variables = worker_environment(settings, plan.threads, settings.cache_folder)
     environment = volatile_facts(plan.threads, variables)
-    environment.update(_memory_limit(plan))
+    environment.update(_machine_limits(plan, variables))
     run = Run(
         run_id="",
         started_utc=utc_now(),
@@ -209,16 +209,30 @@ def _create_journal(store: Path, plan: Plan) -> Journal:
 
 
 MEMORY_BOUND_BYTES = 32 * 2**20
-"""From here on a case is larger than most caches, and the memory's speed is worth knowing."""
+ARITHMETIC_BOUND_FLOPS = 10**9
+"""From here on a case is worth comparing with what the machine can do at best."""
 
 
-def _memory_limit(plan: Plan) -> dict[str, float]:
-    """The machine's copy bandwidth, where a case of the plan is bound by memory."""
-    if max(case.bytes_moved for case in plan.cases) < MEMORY_BOUND_BYTES:
+def _machine_limits(plan: Plan, variables: Mapping[str, str]) -> dict[str, float]:
+    """The machine's rates, where a case of the plan comes near one of them."""
+    large = any(
+        case.bytes_moved >= MEMORY_BOUND_BYTES or case.flops >= ARITHMETIC_BOUND_FLOPS
+        for case in plan.cases
+    )
+    if not large:
         return {}
-    from benchctl.measure.bandwidth import measure_copy_bandwidth
+    from benchctl.measure.limits import LimitsError, measure_limits
 
-    return {"copy_bandwidth_bytes_per_second": measure_copy_bandwidth(plan.threads)}
+    try:
+        found = measure_limits(plan.threads, variables)
+    except LimitsError as error:
+        note(f"note: {error}")
+        return {}
+    return {
+        "copy_bandwidth_bytes_per_second": found.copy_bytes_per_second,
+        "gemm_flops_per_second": found.gemm_flops_per_second,
+        "clock_step_seconds": found.clock_step_seconds,
+    }
 
 
 def _resume(store: Path, name: str, budget: float | None, output: Output) -> int:

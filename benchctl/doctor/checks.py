@@ -27,6 +27,7 @@ def run_checks(store: Path = DEFAULT_STORE) -> list[Check]:
         "frequency governor": machine.governor_check,
         "virtualisation": machine.virtualisation_check,
         "clock": machine.clock_check,
+        "limits": machine.limits_check,
         "memory": machine.memory_check,
         "store": partial(machine.disk_check, store),
         "kernel cache": machine.cache_check,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 from benchctl.doctor.check import Check, passed_if
 from benchctl.measure import environment
 from benchctl.measure.environment import GIBIBYTE
-from benchctl.measure.settings import user_cache_folder
+from benchctl.measure.limits import LimitsError, clock_step_seconds, measure_limits
+from benchctl.measure.settings import MeasureSettings, user_cache_folder, worker_environment
 
 LEAST_MEMORY_BYTES = 2 * GIBIBYTE
 LEAST_DISK_BYTES = GIBIBYTE // 2
@@ -121,15 +121,20 @@ def clock_check() -> Check:
     )
 
 
-def clock_step_seconds(readings: int = 200) -> float:
-    """The smallest difference between two readings of the performance counter."""
-    steps = []
-    for _ in range(readings):
-        before = now = time.perf_counter_ns()
-        while now == before:
-            now = time.perf_counter_ns()
-        steps.append(now - before)
-    return min(steps) / 1e9
+def limits_check() -> Check:
+    """The rates that no kernel can beat: matrix product, and copying memory."""
+    threads = len(environment.affinity()) or os.cpu_count() or 1
+    variables = worker_environment(MeasureSettings(), threads, user_cache_folder())
+    try:
+        found = measure_limits(threads, variables)
+    except LimitsError as error:
+        return Check("limits", "warn", str(error), "rooflines need them; see --debug")
+    return Check(
+        "limits",
+        "ok",
+        f"{found.gemm_flops_per_second / 1e9:.0f} GFLOP/s float32 matrix product, "
+        f"{found.copy_bytes_per_second / 1e9:.1f} GB/s copy (read + write), {threads} threads",
+    )
 
 
 def nearest_folder(path: Path) -> Path:

@@ -268,6 +268,16 @@ class ArmRun:
         self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
         return self._request("profile", seconds, steps=steps)
 
+    def save_outputs(self, folder: Path) -> None:
+        """Write the outputs of the first step to files."""
+        seconds = self._settings.prepare_timeout_seconds
+        self._request("save_outputs", seconds, folder=str(folder))
+
+    def difference(self, folder: Path) -> float:
+        """The largest relative difference of the outputs from those in `folder`."""
+        seconds = self._settings.prepare_timeout_seconds
+        return float(self._request("difference", seconds, folder=str(folder))["difference"])
+
     # Parts -------------------------------------------------------------------------------
 
     def _require_worker(self) -> Worker:

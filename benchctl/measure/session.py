@@ -1,13 +1,17 @@
 """Measuring a plan: the entry points of benchctl.measure.
 
 `measure` times every case of a plan into a journal, `verify` only checks results against the
-float64 reference, `explain` asks an engine what it does.
+float64 reference, `explain` asks an engine what it does, `profile` where its time goes, and
+`differences` how far its results are from another's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from benchctl.measure.arm import ArmRun, CaseContext
@@ -21,7 +25,16 @@ from benchctl.measure.worker_client import Launch, ProcessWorker
 from benchctl.plan.schedule import plan_of_case
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
 
-__all__ = ["ArmFailure", "Observer", "RunLog", "explain", "measure", "profile", "verify"]
+__all__ = [
+    "ArmFailure",
+    "Observer",
+    "RunLog",
+    "differences",
+    "explain",
+    "measure",
+    "profile",
+    "verify",
+]
 
 
 class RunLog(RoundLog, Protocol):
@@ -128,18 +141,8 @@ def explain(
 
     kernels, notes, counts and source. Raises `ArmFailure` where the engine cannot run the case.
     """
-    settings = settings or settings_of_case(plan, case)
-    cache = settings.cache_folder
-    run = ArmRun(CaseContext(plan, case, settings, launch, WallClock()), ArmResult(arm))
-    try:
-        run.launch(cache)
-        run.wait_import(cache)
-        run.wait_prepare()
-        facts = run.facts()
-        run.stop()
-        return facts
-    finally:
-        run.kill()
+    with _prepared_arm(plan, case, arm, settings, launch) as run:
+        return run.facts()
 
 
 def profile(
@@ -155,6 +158,39 @@ def profile(
 
     Raises `ArmFailure` where the engine cannot run the case, or cannot tell.
     """
+    with _prepared_arm(plan, case, arm, settings, launch) as run:
+        return run.profile(steps)
+
+
+def differences(
+    plan: Plan,
+    case: CaseSpec,
+    base: ArmSpec,
+    arms: Sequence[ArmSpec],
+    *,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+) -> dict[str, float]:
+    """The largest relative difference of each arm's first step from that of `base`, by arm id.
+
+    Arms that cannot run are left out. Raises `ArmFailure` where `base` cannot.
+    """
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="benchctl-outputs-") as name:
+        folder = Path(name)
+        with _prepared_arm(plan, case, base, settings, launch) as run:
+            run.save_outputs(folder)
+        for arm in arms:
+            with suppress(ArmFailure), _prepared_arm(plan, case, arm, settings, launch) as run:
+                found[arm.id] = run.difference(folder)
+    return found
+
+
+@contextmanager
+def _prepared_arm(
+    plan: Plan, case: CaseSpec, arm: ArmSpec, settings: MeasureSettings | None, launch: Launch
+) -> Iterator[ArmRun]:
+    """A worker of its own that has run the first step."""
     settings = settings or settings_of_case(plan, case)
     cache = settings.cache_folder
     run = ArmRun(CaseContext(plan, case, settings, launch, WallClock()), ArmResult(arm))
@@ -162,9 +198,8 @@ def profile(
         run.launch(cache)
         run.wait_import(cache)
         run.wait_prepare()
-        found = run.profile(steps)
+        yield run
         run.stop()
-        return found
     finally:
         run.kill()
 

@@ -229,6 +229,21 @@ class WorkerService:
             "launches": [asdict(each) for each in found.launches],
         }
 
+    def do_save_outputs(self, folder: str) -> Message:
+        """Write the outputs of the last step to `folder`."""
+        from benchctl.measure.differences import save_outputs
+
+        runner, _ = self._prepared()
+        save_outputs(Path(folder), runner.outputs())
+        return {}
+
+    def do_difference(self, folder: str) -> Message:
+        """Compare the outputs of the last step with those saved in `folder`."""
+        from benchctl.measure.differences import largest_difference
+
+        runner, _ = self._prepared()
+        return {"difference": largest_difference(runner.outputs(), Path(folder))}
+
     def do_memory(self) -> Message:
         """The resident-set peak, above the level after import and as a whole."""
         return {

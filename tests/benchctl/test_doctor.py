@@ -12,7 +12,7 @@ from benchctl.doctor import gpu, machine, software
 from benchctl.doctor.check import Check
 from benchctl.doctor.checks import run_check, run_checks
 from benchctl.doctor.gpu import Device, Driver
-from benchctl.measure import environment
+from benchctl.measure import environment, limits
 from benchctl_engines.contract import Availability
 
 CUDA_12 = Driver((12, 4), 0, (Device("Test GPU", 80 * 2**30),))
@@ -127,8 +127,8 @@ def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path):
 
 def test_clock_steps_are_those_of_the_counter(monkeypatch):
     ticks = iter(range(10**6))
-    monkeypatch.setattr(machine.time, "perf_counter_ns", lambda: next(ticks) // 10 * 15_000_000)
-    assert machine.clock_step_seconds(5) == pytest.approx(0.015)
+    monkeypatch.setattr(limits.time, "perf_counter_ns", lambda: next(ticks) // 10 * 15_000_000)
+    assert limits.clock_step_seconds(5) == pytest.approx(0.015)
     check = machine.clock_check()
     assert (check.status, check.found) == ("warn", "steps of 15000000 ns")
 

@@ -131,6 +131,12 @@ def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
     return looks
 
 
+def other_look(place: int) -> Look:
+    """A look for the place-th of things that are no engines."""
+    looks = (*_ENGINE_LOOKS.values(), *_OTHER_LOOKS)
+    return looks[place % len(looks)]
+
+
 def _variant(look: Look, count: int) -> Look:
     hatch = (look.hatch or "|||") if count % 2 else look.hatch + "--"
     return replace(look, hatch=hatch, line=":", hollow=True, hatch_color=look.color)
