@@ -310,7 +310,15 @@ def convolution_cases() -> Iterator[KernelCase]:
 
 
 def matrix_cases() -> Iterator[KernelCase]:
-    sizes = [(3, 4, 5), (1, 7, 3), (8, 1, 8), (150, 33, 40), (2, 2000, 3), (400, 9, 700)]
+    sizes = [
+        (3, 4, 5),
+        (600, 5, 500),
+        (1, 7, 3),
+        (8, 1, 8),
+        (150, 33, 40),
+        (2, 2000, 3),
+        (400, 9, 700),
+    ]
     # A small batch and a matrix too large for the caches, whose sides no tile divides.
     sizes += [(1, 523, 517), (2, 600, 500), (3, 1100, 251), (7, 520, 531), (17, 530, 512)]
     for (N, depth, M), ta, tb in itertools.product(sizes, (False, True), (False, True)):

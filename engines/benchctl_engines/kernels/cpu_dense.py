@@ -40,6 +40,27 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     return prepare_dense(_shape(request), relu_floor(request), request.threads, biased=True)
 
 
+def _is_outer_product(request: KernelRequest) -> bool:
+    a, out = request.inputs[0], request.outputs[0]
+    flags = request.attributes["transpose_a"], request.attributes["transpose_b"]
+    depth, columns = out.shape
+    shape = DenseShape(a.shape[0], depth, columns, False, out.dtype == "float32")
+    return flags == (True, False) and 1 <= shape.batch <= MOST_BATCH and shape.large
+
+
+@kernel("matmul", "cpu", "outer_products", when=_is_outer_product)
+def prepare_outer_product(request: KernelRequest) -> Prepared:
+    """out = a.T @ b for few rows of both: the gradient of a layer's weights, written once."""
+    from .loops_dense import add_outer_products
+
+    threads = request.threads
+
+    def outer_product(out: Array, a: Array, b: Array) -> None:
+        add_outer_products(out, a, b, False, threads)
+
+    return Prepared(outer_product)
+
+
 def _is_outer_update(request: KernelRequest) -> bool:
     w, a, _ = request.inputs
     flags = request.attributes["transpose_a"], request.attributes["transpose_b"]
@@ -62,6 +83,6 @@ def prepare_update(request: KernelRequest) -> Prepared:
         np.multiply(a, factor, out=scaled)
         if out is not w:
             np.copyto(out, w)
-        add_outer_products(out, scaled, b, threads)
+        add_outer_products(out, scaled, b, True, threads)
 
     return Prepared(outer_update, pieces.nbytes)

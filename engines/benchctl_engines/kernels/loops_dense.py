@@ -158,8 +158,11 @@ def multiply_dense_transposed(
 
 
 @compiled_loop(parallel=True)
-def add_outer_products(w: Array, a: Array, b: Array, threads: int) -> None:
-    """w[K, M] += a[N, K].T @ b[N, M]; K is at least FEWEST_ROWS, M at least WIDTH."""
+def add_outer_products(w: Array, a: Array, b: Array, added: bool, threads: int) -> None:
+    """w[K, M] = a[N, K].T @ b[N, M], added to w where `added`.
+
+    K is at least FEWEST_ROWS, M at least WIDTH.
+    """
     N, K = a.shape
     M = w.shape[1]
     whole = M // WIDTH
@@ -187,13 +190,13 @@ def add_outer_products(w: Array, a: Array, b: Array, threads: int) -> None:
                     rows,
                     N,
                     1,
-                    FROM_RESULT,
+                    FROM_RESULT if added else FROM_ZERO,
                     none,
                     floor,
                 )
             for i in range(row, row + rows):
                 for j in range(whole * WIDTH, M):
-                    value = w[i, j]
+                    value = w[i, j] if added else np.float32(0)
                     for n in range(N):
                         value += a[n, i] * b[n, j]
                     w[i, j] = value
