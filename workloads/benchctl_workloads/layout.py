@@ -89,8 +89,11 @@ class Layout(Workload):
         return by_hand.BackwardStep(case["layout"])
 
     def tolerance(self, case: Case, output: str) -> Tolerance:
-        """Room for sums of a whole batch's pixels and for Winograd's transforms."""
-        return Tolerance(relative=2e-5 if output == "y" else 5e-5)
+        """Of the largest element, what F(6x6) of Winograd's filtering needs at 512 channels, twice.
+
+        Sums as they are written stay ten times below.
+        """
+        return Tolerance(relative=5e-5)
 
     def cost(self, case: Case) -> Cost:
         shape, batch = _shape(case), case["batch"]

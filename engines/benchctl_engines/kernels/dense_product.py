@@ -19,8 +19,7 @@ Array = npt.NDArray[Any]
 
 # From the upper end on, the arithmetic takes longer than reading the matrix, and BLAS packs it to
 # some use. One row too, though BLAS reads as fast: its threads go on spinning for tens of
-# milliseconds after a call, and loops that follow have one core less (VGG16 at batch 1: 57 ms
-# for 32).
+# milliseconds after a call, and loops that follow have one core less.
 FEWEST_BATCH, MOST_BATCH = 1, 24
 # Below this the matrix stays in the caches and BLAS has the lower overhead.
 LEAST_MATRIX_BYTES = 1 << 20

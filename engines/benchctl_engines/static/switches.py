@@ -65,7 +65,7 @@ _DESCRIPTIONS = {
     "fold_constants": "compute what depends on constants alone once, when compiling",
     "simplify_algebra": "drop x*1, x/1, double transposes, reshape chains, needless broadcasts",
     "merge_common": "compute equal expressions once",
-    "fuse_epilogues": "bias and relu inside the convolution or matrix product",
+    "fuse_epilogues": "bias, relu and 2x2 pooling inside the convolution or matrix product",
     "fuse_updates": "w -= rate * gradient without materialising the product",
     "fuse_elementwise": "groups of elementwise operations as one generated loop",
     "schedule": "order operations so that memory is freed early",
