@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+    Bytes = npt.NDArray[np.uint8]
 
 DEFAULT_ARRAY_BYTES = 256 * 2**20
 """Larger than the last-level cache that one guest or process usually gets."""
@@ -28,6 +30,9 @@ def measure_copy_bandwidth(
             "measure_copy_bandwidth expected threads >= 1, repeats >= 1 and a byte per thread, "
             f"received threads={threads}, repeats={repeats}, array_bytes={array_bytes}"
         )
+    # Here and not above: checks of the machine name this module, and start without NumPy.
+    import numpy as np
+
     source = np.ones(array_bytes, np.uint8)
     target = np.zeros(array_bytes, np.uint8)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
@@ -37,6 +42,8 @@ def measure_copy_bandwidth(
 
 
 def _timed_copy(pool: ThreadPoolExecutor, parts: list[tuple[Bytes, Bytes]]) -> float:
+    import numpy as np
+
     start = time.perf_counter()
     # NumPy releases the interpreter lock while it copies, so the threads run side by side.
     for copy in [pool.submit(np.copyto, target, source) for target, source in parts]:

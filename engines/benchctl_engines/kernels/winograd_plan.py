@@ -28,7 +28,9 @@ SHARED_FILTER_BYTES = 2 << 20
 OWN_BLOCK_BYTES = 768 << 10
 SHARED_BLOCK_BYTES = 16 << 20
 # For a filter gradient each block costs a pass over all sums, so blocks grow with them.
-MOST_GRADIENT_BLOCK_BYTES = 64 << 20
+MOST_GRADIENT_BLOCK_BYTES = 32 << 20
+# Larger sums cost more memory than F(6x6) saves time: they are needed when all activations are.
+MOST_SUM_BYTES = 48 << 20
 MOST_STRIP_TILES = 16
 _LINE = 64 // FLOAT_BYTES
 
@@ -126,6 +128,8 @@ def plan_convolution(
 def plan_filter_gradient(geometry: ConvolutionGeometry, threads: int) -> TilePlan:
     """Tiles and memory of the products whose sum, out of the domain, is the filter gradient."""
     m = choose_side(geometry, frozen=False)
+    if (m + 2) ** 2 * geometry.C * padded(geometry.K) * FLOAT_BYTES > MOST_SUM_BYTES:
+        m = min(SIDES)
     filter_floats = (m + 2) ** 2 * geometry.C * padded(geometry.K)
     most = max(SHARED_BLOCK_BYTES, min(filter_floats * FLOAT_BYTES, MOST_GRADIENT_BLOCK_BYTES))
     block = most, 32
