@@ -106,7 +106,7 @@ def _prepare_convolution(
 
     def prepare_given() -> Prepared:
         plan = plan_convolution(geometry, threads, pooled=pooled, frozen=False)
-        memory = _Memory(plan, 0 if plan.shared else plan.filter_floats)
+        memory = _Memory(plan, 0 if plan.panels else plan.filter_floats)
 
         def winograd(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
             *bias, workspace = bias_workspace
@@ -123,7 +123,7 @@ def _prepare_convolution(
             own: Any = plan.panel, scratch, plan.worker_floats, tables, threads
             convolve_panels(*flat, *kind, added, floor, *steps, *own)
 
-        run = winograd_panels if plan.shared else winograd
+        run = winograd_panels if plan.panels else winograd
         return Prepared(run, memory.nbytes, bind=bind)
 
     def bind(arrays: Mapping[int, Array]) -> Prepared:

@@ -30,6 +30,7 @@ from .winograd_tiles import (
     image_in_6,
     pooled_out_4,
     pooled_out_6,
+    prefetch_line,
     result_out_4,
     result_out_6,
     transpose_block,
@@ -37,6 +38,8 @@ from .winograd_tiles import (
 
 Array = npt.NDArray[Any]
 NO_FLOOR = np.float32(-np.inf)
+# Input channels whose filters are asked for ahead of their transform.
+FILTERS_AHEAD = 8
 
 
 @compiled_loop()
@@ -371,6 +374,15 @@ def gather_filters(w, C, K, c, j, channels_last, rotated, gathered):  # type: ig
 
 
 @compiled_loop()
+def transform_filter(target, point, m, table):  # type: ignore[no-untyped-def]
+    """Address `target`: a panel of filters of one input channel, taps at the addresses listed."""
+    if m == 4:
+        filter_in_4(table.ctypes.data, target, 4 * point, WIDTH)
+    else:
+        filter_in_6(table.ctypes.data, target, 4 * point, WIDTH)
+
+
+@compiled_loop()
 def transform_panel(  # type: ignore[no-untyped-def]
     target, point, w, C, K, m, j, c_first, c_last, channels_last, rotated, gathered, table
 ):
@@ -378,16 +390,22 @@ def transform_panel(  # type: ignore[no-untyped-def]
 
     Points are `point` floats apart.
     """
+    if channels_last and not rotated and (j + 1) * WIDTH <= K:
+        # Whole rows of a panel lie together as they are.
+        for c in range(c_first, c_last):
+            for tap in range(9):
+                row = w.ctypes.data + 4 * ((tap * C + c) * K + j * WIDTH)
+                table[tap] = row
+                for line in range(0, 4 * WIDTH, 64):
+                    prefetch_line(row + 4 * FILTERS_AHEAD * K + line)
+            transform_filter(target + 4 * (c - c_first) * WIDTH, point, m, table)
+        return
     for c in range(c_first, c_last, LANES):
         gather_filters(w, C, K, c, j, channels_last, rotated, gathered)
         for lane in range(LANES):
             for tap in range(9):
                 table[tap] = gathered.ctypes.data + 4 * (lane * 9 + tap) * WIDTH
-            place = target + 4 * (c - c_first + lane) * WIDTH
-            if m == 4:
-                filter_in_4(table.ctypes.data, place, 4 * point, WIDTH)
-            else:
-                filter_in_6(table.ctypes.data, place, 4 * point, WIDTH)
+            transform_filter(target + 4 * (c - c_first + lane) * WIDTH, point, m, table)
 
 
 @compiled_loop(parallel=True)

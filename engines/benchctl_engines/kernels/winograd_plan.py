@@ -23,10 +23,10 @@ MAKE_COST = 8
 # Filters of a panel that are brought into the domain at a time, for a worker's own cache.
 PANEL_BYTES = 512 << 10
 # Filters above this size leave no room in the caches for tiles of every worker's own.
-SHARED_FILTER_BYTES = 2 << 20
+SHARED_FILTER_BYTES = 10 << 20
 # The tiles of a block, in both domains: for a worker's own cache, and for the cache of all.
 OWN_BLOCK_BYTES = 768 << 10
-SHARED_BLOCK_BYTES = 16 << 20
+SHARED_BLOCK_BYTES = 20 << 20
 # For a filter gradient each block costs a pass over all sums, so blocks grow with them.
 MOST_GRADIENT_BLOCK_BYTES = 32 << 20
 # Larger sums cost more memory than F(6x6) saves time: they are needed when all activations are.
@@ -95,6 +95,13 @@ class TilePlan:
     table_entries: int
     filter_floats: int
     threads: int
+
+    @property
+    def panels(self) -> bool:
+        """Whether filters as given go into the domain a panel at a time: each is used once."""
+        return self.shared and self.block >= self.source.images * (
+            self.source.tiles_high * self.source.tiles_wide
+        )
 
 
 class _Room:
