@@ -19,6 +19,7 @@ class PassSwitches:
     fold_constants: bool = True
     simplify_algebra: bool = True
     merge_common: bool = True
+    assign_layouts: bool = True
     fuse_epilogues: bool = True
     fuse_updates: bool = True
     fuse_elementwise: bool = True
@@ -52,6 +53,7 @@ PASS_NAMES = (
     "fold_constants",
     "simplify_algebra",
     "merge_common",
+    "assign_layouts",
     "fuse_epilogues",
     "fuse_updates",
     "fuse_elementwise",
@@ -65,6 +67,7 @@ _DESCRIPTIONS = {
     "fold_constants": "compute what depends on constants alone once, when compiling",
     "simplify_algebra": "drop x*1, x/1, double transposes, reshape chains, needless broadcasts",
     "merge_common": "compute equal expressions once",
+    "assign_layouts": "chains of convolutions written in NCHW run in NHWC",
     "fuse_epilogues": "bias, relu and 2x2 pooling inside the convolution or matrix product",
     "fuse_updates": "w -= rate * gradient without materialising the product",
     "fuse_elementwise": "groups of elementwise operations as one generated loop",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..step_graph import PassReport, StepGraph, pruned
 from ..switches import PassSwitches
+from .assign_layouts import assign_layouts
 from .fold_constants import fold_constants
 from .fuse_elementwise import fuse_elementwise
 from .fuse_epilogues import fuse_epilogues
@@ -58,6 +59,9 @@ def optimise(
     def fold(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return fold_constants(current, device, threads, switches.check_nan)
 
+    def assign(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+        return assign_layouts(current, device, threads)
+
     def fuse(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return fuse_epilogues(current, device, threads)
 
@@ -67,6 +71,7 @@ def optimise(
     step = apply("fold_constants", fold, step)
     step = apply("simplify_algebra", simplify_algebra, step)
     step = apply("merge_common", merge_common, step)
+    step = apply("assign_layouts", assign, step)
     step = apply("fuse_epilogues", fuse, step)
     step = apply("fuse_updates", fuse_updates, step)
     step = apply("fuse_elementwise", fuse_elementwise, step)

@@ -3,7 +3,8 @@
 x * 1 and x / 1 -> x; x - 0 -> x; -(-x) -> x; relu(relu(x)) -> relu(x); transpose and reshape
 chains into one; reshape, transpose, broadcast and cast to what the operand is already -> x; an
 elementwise operation reads the source of a broadcast instead of the broadcast. (x + 0 stays: it
-turns -0 into 0.)
+turns -0 into 0.) The mask of a ReLU before a max pooling is read off the maxima, so that backward
+keeps no activation from before a pooling.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def simplify_algebra(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         rule = _RULES.get(node.primitive.name)
         found = rule(graph, node, sources) if rule else None
         if found is not None:
-            name = f"{node.primitive.name}_removed"
+            name = f"{node.primitive.name}_{_VERBS.get(node.primitive.name, 'removed')}"
             counts[name] = counts.get(name, 0) + 1
             return (found,)
         if sources != operands:
@@ -125,12 +126,33 @@ def _transpose(graph: Graph, node: Node, operands: tuple[Value, ...]) -> Value |
     return emit_like(graph, "transpose", (first,), {"axes": composed}, origin)[0]
 
 
+def _relu_gradient(graph: Graph, node: Node, operands: tuple[Value, ...]) -> Value | None:
+    """mask(unpool(g), relu) -> unpool(mask(g, maxima)): a winner is positive where its maximum is.
+
+    All windows that share a winner share its value, so they are masked alike.
+    """
+    unpooled, activation = operands[0].node, operands[1]
+    if unpooled.primitive.name != "max_pool2d_gradient":
+        return None
+    g, offsets = unpooled.operands
+    pooling = offsets.node
+    if pooling.primitive.name != "max_pool2d" or pooling.operands[0] is not activation:
+        return None
+    origin = node.origin.touched_by("simplify_algebra")
+    masked = emit_like(graph, "relu_gradient", (g, pooling.outputs[0]), {}, origin)[0]
+    attributes = dict(unpooled.attributes)
+    return emit_like(graph, "max_pool2d_gradient", (masked, offsets), attributes, origin)[0]
+
+
+# Rules count as removals but for these.
+_VERBS = {"relu_gradient": "moved"}
 _RULES: dict[str, _Rule] = {
     "multiply": _multiply,
     "divide": _divide,
     "subtract": _subtract,
     "negative": _negative,
     "relu": _relu,
+    "relu_gradient": _relu_gradient,
     "reshape": _reshape,
     "transpose": _transpose,
     "broadcast_to": _same_spec,
