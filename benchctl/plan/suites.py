@@ -119,6 +119,65 @@ SLIDES = Suite(
     ),
 )
 
+# Frameworks take their images in the order they know: those of ONNX as NCHW, TensorFlow and JAX
+# as NHWC, torch in both. Each case has all that take part in it in every round.
+_NCHW_PEERS = ("static", "eager", "torch", "onnxruntime", "openvino", "ncnn")
+_NHWC_PEERS = ("static", "eager", "torch", "tf-function", "jax")
+# One process an arm: importing a framework and loading the network takes longer than the rounds.
+_PEERS = {"cold": False, "restart_every": 8, "warm_up": {"limit_seconds": 5.0}}
+
+PEERS = Suite(
+    name="peers",
+    summary="our engines against the frameworks installed here (pip install 'benchctl[peers]')",
+    entries=(
+        SuiteEntry(
+            "xyz",
+            {"size": ("3x4", "1000x1000", "4096x4096")},
+            arms=(*XYZ_ARMS, "torch", "tf-function", "jax"),
+            rounds=9,
+            measure=_PEERS,
+        ),
+        *(
+            SuiteEntry(
+                "vgg16",
+                {"layout": (layout,), "batch": ("1", "16")},
+                arms=arms,
+                rounds=8,
+                measure=_PEERS,
+            )
+            for layout, arms in (("NCHW", _NCHW_PEERS), ("NHWC", _NHWC_PEERS))
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": LAYOUTS, "head": ("conv",), "batch": ("1", "16")},
+            arms=("static", "eager"),
+            rounds=8,
+            measure=_PEERS,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NHWC",), "mode": ("training",), "batch": ("8",)},
+            arms=("static", "eager", "torch", "tf-function"),
+            rounds=8,
+            measure=_PEERS,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NCHW",), "mode": ("training",), "batch": ("8",)},
+            arms=("static", "eager", "torch"),
+            rounds=8,
+            measure=_PEERS,
+        ),
+        SuiteEntry(
+            "layout",
+            {"layer": VGG16_LAYERS, "layout": LAYOUTS, "direction": ("forward", "backward")},
+            arms=("static", "eager", "torch"),
+            rounds=7,
+            measure=_PEERS,
+        ),
+    ),
+)
+
 SMOKE = Suite(
     name="smoke",
     summary="one small case of everything, in under two minutes: does it work here?",
@@ -136,7 +195,7 @@ SMOKE = Suite(
     ),
 )
 
-_SUITES = {each.name: each for each in (SLIDES, SMOKE)}
+_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS)}
 
 
 def suite_names() -> list[str]:

@@ -1,0 +1,1 @@
+"""Adapters to real frameworks, each written as its expert would write the step."""

@@ -1,0 +1,167 @@
+"""The engine `jax`: one jitted function a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ..contract import Array, Case, EngineOptions, Program, RunnerFacts
+from .framework import FrameworkEngine
+from .jax_operations import JaxOperations
+
+Tensors = dict[str, Any]
+
+
+class JaxRunner:
+    """One case as one function that XLA compiles."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        # XLA sizes its pool by this when it first computes, and has no other setting for it.
+        os.environ["NPROC"] = str(options.threads)
+        self._jax = import_module("jax")
+        arrays = (*parameters.values(), *inputs.values())
+        self._wide = any(each.dtype == "float64" for each in arrays)
+        self._jax.config.update("jax_enable_x64", self._wide)
+        self._threads = options.threads
+        self._ops = JaxOperations()
+        self._workload = workload
+        self._case = case
+        self._kind = workload.step(case)
+        self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
+        self._wanted: tuple[str, ...] = ()
+        self._parameters: Tensors = {}
+        self._inputs: Tensors = {}
+        self._function: Any = None
+        self._values: Tensors = {}
+        self._gradients: Tensors = {}
+
+    def build(self) -> None:
+        """Copy parameters and inputs into arrays of JAX."""
+        parameters, inputs = self._arrays
+        self._arrays = {}, {}
+        if self._kind == "training":
+            self._wanted = tuple(parameters)
+        elif self._kind == "gradient":
+            self._wanted = self._workload.differentiate(self._case)
+        self._parameters = self._copied(parameters)
+        self.load(inputs)
+
+    def _copied(self, arrays: Mapping[str, Array]) -> Tensors:
+        # Without a copy JAX would use NumPy's memory, and a donated array would be handed out.
+        copies = {name: self._jax.numpy.array(array, copy=True) for name, array in arrays.items()}
+        ready: Tensors = self._jax.block_until_ready(copies)
+        return ready
+
+    def compile(self) -> None:
+        """Trace the step and compile it with XLA."""
+        if self._kind == "training":
+            jitted = self._jax.jit(self._training_step, donate_argnums=0)
+        elif self._kind == "gradient":
+            jitted = self._jax.jit(self._gradient_step)
+        else:
+            jitted = self._jax.jit(self._forward_step)
+        self._function = jitted.lower(self._parameters, self._inputs).compile()
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy new inputs."""
+        self._inputs = self._copied(inputs)
+
+    def step(self) -> None:
+        """Call the function and wait for every result."""
+        self._values, self._gradients = {}, {}
+        results = self._function(self._parameters, self._inputs)
+        self._jax.block_until_ready(results)
+        if self._kind == "training":
+            self._values, self._parameters = results
+        elif self._kind == "gradient":
+            self._values, self._gradients = results
+        else:
+            self._values = results
+
+    def _forward_step(self, parameters: Tensors, inputs: Tensors) -> Tensors:
+        outputs = self._workload.program(self._ops, parameters, inputs, self._case)
+        return dict(outputs.values)
+
+    def _training_step(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+        values, gradients = self._gradient_step(parameters, inputs)
+        rate = self._workload.learning_rate(self._case)
+        updated = {name: each - rate * gradients[name] for name, each in parameters.items()}
+        return values, updated
+
+    def _gradient_step(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+        known = {**inputs, **parameters}
+
+        def objective(sources: Tensors) -> tuple[Any, tuple[Tensors, Any]]:
+            given = {name: sources.get(name, each) for name, each in known.items()}
+            outputs = self._workload.program(
+                self._ops,
+                {name: given[name] for name in parameters},
+                {name: given[name] for name in inputs},
+                self._case,
+            )
+            return outputs.objective, (dict(outputs.values), outputs.seed)
+
+        sources = {name: known[name] for name in self._wanted}
+        # What value_and_grad does, for an objective of any shape.
+        at, pull, (values, seed) = self._jax.vjp(objective, sources, has_aux=True)
+        (gradients,) = pull(self._jax.numpy.ones_like(at) if seed is None else seed)
+        return values, gradients
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        host = import_module("numpy").array
+        results = {name: host(each) for name, each in self._values.items()}
+        for name in self._wanted:
+            if self._kind == "gradient":
+                results[f"grad_{name}"] = host(self._gradients[name])
+            else:
+                results[f"parameter/{name}"] = host(self._parameters[name])
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """XLA does not name its kernels in use; how it runs."""
+        width = "float64" if self._wide else "float32"
+        notes = [f"one jax.jit on the CPU, {width}, asked for {self._threads} threads"]
+        if self._kind == "training":
+            notes.append("parameters donated: updated in their own memory")
+        return RunnerFacts(kernels=("xla",), notes=tuple(notes))
+
+    def close(self) -> None:
+        """Let go of all arrays and the compiled function."""
+        self._parameters, self._inputs, self._function = {}, {}, None
+        self._values, self._gradients = {}, {}
+
+
+class JaxEngine(FrameworkEngine):
+    """JAX under jax.jit."""
+
+    name = "jax"
+    package = "jax"
+    extra = "jax"
+    distributions = ("jax", "jaxlib")
+    operations = JaxOperations
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> JaxRunner:
+        """A runner that compiles the program once."""
+        return JaxRunner(workload, case, parameters, inputs, options)
+
+
+def make_jax_engine() -> JaxEngine:
+    """The factory behind the entry point `jax`."""
+    return JaxEngine()

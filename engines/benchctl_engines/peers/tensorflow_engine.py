@@ -1,0 +1,175 @@
+"""The engine `tf-function`: TensorFlow under tf.function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
+from .framework import FrameworkEngine, no_gradient, operations_asked
+from .tensorflow_operations import TensorflowOperations
+
+
+class TensorflowRunner:
+    """One case as one tf.function: the program is traced once."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        # Read when TensorFlow is imported; without it, every start prints lines of advice.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        self._tf = import_module("tensorflow")
+        self._threads = options.threads
+        _set_threads(self._tf, options.threads)
+        self._ops = TensorflowOperations()
+        self._workload = workload
+        self._case = case
+        self._kind = workload.step(case)
+        self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
+        self._wanted: tuple[str, ...] = ()
+        self._parameters: dict[str, Any] = {}
+        self._names: tuple[str, ...] = tuple(inputs)
+        self._inputs: list[Any] = []
+        self._function: Any = None
+        self._values: Mapping[str, Any] = {}
+        self._gradients: list[Any] = []
+
+    def build(self) -> None:
+        """Make variables of the parameters and tensors of the inputs."""
+        parameters, inputs = self._arrays
+        self._arrays = {}, {}
+        if self._kind == "training":
+            self._wanted = tuple(parameters)
+        elif self._kind == "gradient":
+            self._wanted = self._workload.differentiate(self._case)
+        self._parameters = {name: self._tf.Variable(each) for name, each in parameters.items()}
+        self.load(inputs)
+
+    def compile(self) -> None:
+        """Trace the program; TensorFlow optimises the graph in the first step."""
+        traced = self._tf.function(self._traced, autograph=False)
+        # Called as such, it need not look for a trace that fits its arguments at every step.
+        self._function = traced.get_concrete_function(*self._inputs)
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy new inputs."""
+        self._inputs = [self._tf.constant(inputs[name]) for name in self._names]
+
+    def step(self) -> None:
+        """Call the function; on the CPU its results are there when it returns."""
+        self._values, self._gradients = {}, []
+        self._values, self._gradients = self._function(*self._inputs)
+
+    def _traced(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
+        """The step as it is traced: the values, and in a gradient step the gradients."""
+        inputs = dict(zip(self._names, tensors, strict=True))
+        if self._kind == "forward":
+            return self._run(inputs)[0], []
+        sources = [{**inputs, **self._parameters}[name] for name in self._wanted]
+        with self._tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            values, objective, seed = self._run(inputs)
+        gradients = tape.gradient(objective, sources, output_gradients=seed)
+        if self._kind == "training":
+            self._update(gradients)
+            return values, []
+        for name, gradient in zip(self._wanted, gradients, strict=True):
+            if gradient is None:
+                raise no_gradient(name)
+        return values, gradients
+
+    def _run(self, inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any, Any]:
+        # Read once: each reading of a variable is an operation of the graph.
+        parameters = {name: each.value() for name, each in self._parameters.items()}
+        outputs = self._workload.program(self._ops, parameters, inputs, self._case)
+        return dict(outputs.values), outputs.objective, outputs.seed
+
+    def _update(self, gradients: list[Any]) -> None:
+        """Plain SGD, each parameter in one pass over its memory."""
+        rate = self._workload.learning_rate(self._case)
+        for variable, gradient in zip(self._parameters.values(), gradients, strict=True):
+            if gradient is not None:
+                step = self._tf.constant(rate, variable.dtype)
+                self._tf.raw_ops.ResourceApplyGradientDescent(
+                    var=variable.handle, alpha=step, delta=gradient
+                )
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        results = {name: value.numpy() for name, value in self._values.items()}
+        if self._kind == "training":
+            for name, variable in self._parameters.items():
+                results[f"parameter/{name}"] = variable.numpy()
+        else:
+            for name, gradient in zip(self._wanted, self._gradients, strict=True):
+                results[f"grad_{name}"] = gradient.numpy()
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """TensorFlow does not name its kernels; how it runs."""
+        intra = self._tf.config.threading.get_intra_op_parallelism_threads()
+        notes = [f"one tf.function on the CPU, {intra} threads within an operation"]
+        if intra != self._threads:
+            notes.append(f"TensorFlow had started before it could be given {self._threads} threads")
+        if self._kind == "training":
+            notes.append("updated by ResourceApplyGradientDescent in the same function")
+        return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))
+
+    def close(self) -> None:
+        """Let go of all tensors and the function."""
+        self._parameters, self._inputs, self._function = {}, [], None
+        self._values, self._gradients = {}, []
+
+
+def _set_threads(tensorflow: Any, threads: int) -> None:
+    """Size TensorFlow's pools; it refuses once it has computed anything in this process."""
+    with suppress(RuntimeError):
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+class TensorflowEngine(FrameworkEngine):
+    """TensorFlow under tf.function."""
+
+    name = "tf-function"
+    package = "tensorflow"
+    extra = "tensorflow"
+    distributions = ("tensorflow", "tensorflow-cpu")
+    operations = TensorflowOperations
+
+    def supports(self, workload: Program, case: Case) -> Availability:
+        """What the operations can do; convolutions and poolings in NHWC only."""
+        asked = operations_asked(workload, case)
+        for name, attributes in asked:
+            is_image = name in ("conv2d", "max_pool2d")
+            if is_image and attributes.get("layout", "NCHW") != "NHWC":
+                return Availability(
+                    False,
+                    "TensorFlow has no convolution or pooling in layout NCHW on the CPU",
+                    "choose -a layout=NHWC, or another engine",
+                )
+        return super().supports(workload, case)
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> TensorflowRunner:
+        """A runner that traces the program once."""
+        return TensorflowRunner(workload, case, parameters, inputs, options)
+
+
+def make_tensorflow_engine() -> TensorflowEngine:
+    """The factory behind the entry point `tf-function`."""
+    return TensorflowEngine()

@@ -1,0 +1,159 @@
+"""The vocabulary in TensorFlow, as a tf.function traces it; images are NHWC."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..vocabulary import NO_PADDING, Padding, Pair
+
+Tensor = Any
+Axes = tuple[int, ...] | None
+
+
+class TensorflowOperations:
+    """Native operations; see benchctl_engines.vocabulary."""
+
+    def __init__(self) -> None:
+        self._tf = import_module("tensorflow")
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b
+
+    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
+
+    def divide(self, a: Tensor, b: Tensor) -> Tensor:
+        return a / b
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._tf.maximum(*self._alike(a, b))
+
+    def greater(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._tf.greater(*self._alike(a, b))
+
+    def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return self._tf.where(condition, *self._alike(a, b))
+
+    def negative(self, x: Tensor) -> Tensor:
+        return -x
+
+    def exp(self, x: Tensor) -> Tensor:
+        return self._tf.exp(x)
+
+    def log(self, x: Tensor) -> Tensor:
+        return self._tf.math.log(x)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return self._tf.sqrt(x)
+
+    def tanh(self, x: Tensor) -> Tensor:
+        return self._tf.tanh(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        return self._tf.nn.relu(x)
+
+    def sum(self, x: Tensor, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        return self._tf.reduce_sum(x, axes, keepdims)
+
+    def mean(self, x: Tensor, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        return self._tf.reduce_mean(x, axes, keepdims)
+
+    def max(self, x: Tensor, axes: Axes = None, keepdims: bool = False) -> Tensor:
+        return self._tf.reduce_max(x, axes, keepdims)
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return self._tf.reshape(x, shape)
+
+    def transpose(self, x: Tensor, axes: Axes = None) -> Tensor:
+        return self._tf.transpose(x, axes)
+
+    def broadcast_to(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return self._tf.broadcast_to(x, shape)
+
+    def slice(
+        self,
+        x: Tensor,
+        starts: tuple[int, ...],
+        stops: tuple[int, ...],
+        steps: tuple[int, ...] | None = None,
+    ) -> Tensor:
+        return x[tuple(map(slice, starts, stops, steps or (1,) * len(starts)))]
+
+    def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
+        return self._tf.pad(x, widths) if widths else x
+
+    def matmul(
+        self, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False
+    ) -> Tensor:
+        return self._tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+
+    def conv2d(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        _require_nhwc(layout)
+        window = w.shape[0], w.shape[1]
+        return self._tf.nn.conv2d(x, w, stride, _named_padding(x, window, stride, padding))
+
+    def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
+        rank = len(x.shape)
+        if axis % rank == rank - 1:
+            return self._tf.nn.bias_add(x, b)
+        return x + self._tf.reshape(b, (-1, *(1,) * (rank - 1 - axis % rank)))
+
+    def max_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        _require_nhwc(layout)
+        stride = stride or window
+        named = _named_padding(x, window, stride, padding)
+        if not isinstance(named, str):
+            # Explicit padding of poolings has no gradient on the CPU.
+            x = self._tf.pad(x, named, constant_values=x.dtype.min)
+            named = "VALID"
+        return self._tf.nn.max_pool2d(x, window, stride, named)
+
+    def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        losses = self._tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return self._tf.reduce_mean(losses)
+
+    def _alike(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as tensors; a Python number takes the dtype of the other operand."""
+        if isinstance(a, int | float) and not isinstance(b, int | float):
+            return self._tf.convert_to_tensor(a, b.dtype), b
+        a = self._tf.convert_to_tensor(a)
+        return a, self._tf.convert_to_tensor(b, a.dtype)
+
+
+def _require_nhwc(layout: str) -> None:
+    if layout != "NHWC":
+        raise ValueError(f"the engine tf-function expected layout NHWC, received {layout}")
+
+
+def _named_padding(x: Tensor, window: Pair, stride: Pair, padding: Padding) -> Any:
+    """TensorFlow's name of a padding where it has one, for which it has the faster kernels."""
+    if padding == NO_PADDING:
+        return "VALID"
+    sizes = x.shape[1], x.shape[2]
+    if padding == tuple(map(_same_padding, sizes, window, stride)):
+        return "SAME"
+    return [(0, 0), *padding, (0, 0)]
+
+
+def _same_padding(size: int, window: int, stride: int) -> Pair:
+    """What TensorFlow's "SAME" pads before and after an axis."""
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,158 @@
+"""The engine `torch`: eager PyTorch, with autograd and its SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts
+from .framework import FrameworkEngine, no_gradient
+from .torch_operations import TorchOperations, computed
+
+_RSCK_TO_KRSC = (3, 0, 1, 2)
+_KRSC_TO_RSCK = (1, 2, 3, 0)
+
+
+class TorchRunner:
+    """One case in eager PyTorch: the program runs anew at every step."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        self._torch = import_module("torch")
+        self._torch.set_num_threads(options.threads)
+        self._threads = options.threads
+        self._ops = TorchOperations()
+        self._workload = workload
+        self._program = workload.program
+        self._case = case
+        self._kind = workload.step(case)
+        self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
+        self._wanted: tuple[str, ...] = ()
+        self._parameters: dict[str, Any] = {}
+        self._inputs: dict[str, Any] = {}
+        self._sources: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        self._optimizer: Any = None
+
+    def build(self) -> None:
+        """Make tensors of the arrays, stored as PyTorch's kernels want them."""
+        parameters, inputs = self._arrays
+        self._arrays = {}, {}
+        if self._kind == "training":
+            self._wanted = tuple(parameters)
+        elif self._kind == "gradient":
+            self._wanted = self._workload.differentiate(self._case)
+        for name, array in parameters.items():
+            self._parameters[name] = self._leaf(name, self._stored(array))
+        if self._kind == "training":
+            rate = self._workload.learning_rate(self._case)
+            self._optimizer = self._torch.optim.SGD(list(self._parameters.values()), lr=rate)
+        self.load(inputs)
+
+    def _stored(self, array: Array) -> Any:
+        """A parameter with its own shape; where a kernel reads it in another order, so stored."""
+        tensor = self._torch.tensor(array)
+        if tensor.ndim == 4 and "NHWC" in self._case.values():
+            # Filters [R, S, C, K]: channels_last once conv2d views them as [K, C, R, S].
+            return tensor.permute(_RSCK_TO_KRSC).contiguous().permute(_KRSC_TO_RSCK)
+        if tensor.ndim == 2:
+            # As torch.nn.Linear stores its weight.
+            return tensor.t().contiguous().t()
+        return tensor
+
+    def _leaf(self, name: str, tensor: Any) -> Any:
+        return tensor.requires_grad_() if name in self._wanted else tensor
+
+    def compile(self) -> None:
+        """Nothing: eager."""
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy new inputs."""
+        for name, array in inputs.items():
+            self._inputs[name] = self._leaf(name, self._torch.tensor(array))
+        known = {**self._inputs, **self._parameters}
+        self._sources = {name: known[name] for name in self._wanted}
+
+    def step(self) -> None:
+        """Run the program, and backward and the update where the case asks for them."""
+        self._values = {}
+        if self._kind == "forward":
+            with self._torch.inference_mode():
+                self._keep(self._run())
+            return
+        for source in self._sources.values():
+            source.grad = None
+        outputs = self._run()
+        computed(outputs.objective).backward(outputs.seed)
+        if self._kind == "training":
+            self._optimizer.step()
+        self._keep(outputs)
+
+    def _run(self) -> Outputs:
+        return self._program(self._ops, self._parameters, self._inputs, self._case)
+
+    def _keep(self, outputs: Outputs) -> None:
+        self._values = {name: computed(value) for name, value in outputs.values.items()}
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        results = {name: value.detach().numpy() for name, value in self._values.items()}
+        if self._kind == "gradient":
+            for name, source in self._sources.items():
+                if source.grad is None:
+                    raise no_gradient(name)
+                results[f"grad_{name}"] = source.grad.numpy()
+        elif self._kind == "training":
+            for name, parameter in self._parameters.items():
+                results[f"parameter/{name}"] = parameter.detach().numpy()
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """PyTorch does not name its kernels; how it runs."""
+        onednn = self._torch.backends.mkldnn.is_available()
+        notes = [f"eager on the CPU, {self._threads} threads, oneDNN {'on' if onednn else 'off'}"]
+        if self._kind == "forward":
+            notes.append("under torch.inference_mode")
+        elif self._kind == "training":
+            notes.append("updated by torch.optim.SGD")
+        if "NHWC" in self._case.values():
+            notes.append("images and filters in channels_last memory")
+        return RunnerFacts(kernels=("torch",), notes=tuple(notes))
+
+    def close(self) -> None:
+        """Let go of all tensors."""
+        self._parameters, self._inputs, self._sources, self._values = {}, {}, {}, {}
+        self._optimizer = None
+
+
+class TorchEngine(FrameworkEngine):
+    """Eager PyTorch."""
+
+    name = "torch"
+    package = "torch"
+    extra = "torch"
+    distributions = ("torch",)
+    operations = TorchOperations
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> TorchRunner:
+        """A runner that executes the program every step."""
+        return TorchRunner(workload, case, parameters, inputs, options)
+
+
+def make_torch_engine() -> TorchEngine:
+    """The factory behind the entry point `torch`."""
+    return TorchEngine()

@@ -1,0 +1,337 @@
+"""Adapters to PyTorch, JAX and TensorFlow compute what float64 does; each needs its framework."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchctl.measure.verification import check_output
+from benchctl_engines.contract import Engine, EngineOptions, Outputs
+from benchctl_engines.peers import framework
+from benchctl_engines.peers.jax_engine import make_jax_engine
+from benchctl_engines.peers.tensorflow_engine import make_tensorflow_engine
+from benchctl_engines.peers.torch_engine import make_torch_engine
+from benchctl_engines.vocabulary import Vocabulary
+from benchctl_workloads.heads import Heads
+from benchctl_workloads.layout import Layout
+from benchctl_workloads.reference import reference_outputs
+from benchctl_workloads.vgg16 import Vgg16
+from benchctl_workloads.workload import Workload, make_case
+from benchctl_workloads.xyz import Xyz
+
+FACTORIES = {
+    "torch": make_torch_engine,
+    "jax": make_jax_engine,
+    "tensorflow": make_tensorflow_engine,
+}
+RANDOM = {"random_uniform", "random_normal"}
+
+each_engine = pytest.mark.parametrize("package", FACTORIES)
+each_layout = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+each_head = pytest.mark.parametrize("head", ["fc", "conv"])
+
+
+def engine_of(package):
+    pytest.importorskip(package)
+    return FACTORIES[package]()
+
+
+def prepared(engine, workload, case, parameters, inputs):
+    copies = {name: array.copy() for name, array in parameters.items()}
+    runner = engine.prepare(workload, case, copies, inputs, EngineOptions(threads=2))
+    runner.build()
+    runner.compile()
+    return runner
+
+
+def drawn(workload, case, seed=5):
+    rng = np.random.default_rng(seed)
+    return workload.parameters(case, rng), workload.inputs(case, rng)
+
+
+def assert_as_reference(outputs, workload, case, parameters, inputs):
+    """Every output within the workload's tolerance; of a parameter, its update."""
+    for name, expected in reference_outputs(workload, case, parameters, inputs).items():
+        before = None
+        if name.startswith("parameter/"):
+            before = parameters[name.removeprefix("parameter/")]
+            expected = before.astype(np.float64) - expected
+        assert outputs[name].shape == expected.shape, name
+        tolerance = workload.tolerance(case, name)
+        check = check_output(name, outputs[name], expected, tolerance, before)
+        assert check.ok, check
+
+
+def check_case(package, workload, given):
+    engine = engine_of(package)
+    case = make_case(workload, given)
+    support = engine.supports(workload, case)
+    if not support.ok:
+        assert package == "tensorflow" and case["layout"] == "NCHW" and support.hint
+        pytest.skip(support.reason)
+    parameters, inputs = drawn(workload, case)
+    runner = prepared(engine, workload, case, parameters, inputs)
+    runner.step()
+    assert_as_reference(runner.outputs(), workload, case, parameters, inputs)
+    assert runner.facts().kernels and runner.facts().notes
+    runner.close()
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("expression", ["product", "multiply_add"])
+def test_xyz(package, dtype, expression):
+    check_case(package, Xyz(), {"dtype": dtype, "expression": expression, "size": "30x40"})
+
+
+@each_engine
+@each_layout
+@each_head
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_vgg16(package, layout, head, mode):
+    given = {"layout": layout, "head": head, "mode": mode}
+    check_case(package, Vgg16(), {**given, "width": 16, "image_size": 32, "batch": 2})
+
+
+@each_engine
+@each_layout
+@each_head
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_heads(package, layout, head, mode):
+    given = {"layout": layout, "head": head, "mode": mode}
+    check_case(package, Heads(), {**given, "side": 3, "channels": 8, "width": 32, "batch": 3})
+
+
+@each_engine
+@each_layout
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_layout(package, layout, direction):
+    given = {"layout": layout, "direction": direction}
+    check_case(package, Layout(), {**given, "layer": "conv3_1", "image_size": 32, "batch": 2})
+
+
+# ----- all of the vocabulary --------------------------------------------------------------------
+
+
+class Written(Workload):
+    """A gradient step of one expression, of random inputs a and b or of those given."""
+
+    name = "written"
+
+    def __init__(self, expression, shapes, integers=False):
+        self._expression = expression
+        self._shapes = shapes
+        self._integers = integers
+
+    def inputs(self, case, rng):
+        if self._integers:  # small ones, so that there are ties
+            draw = {n: rng.integers(0, 3, shape) for n, shape in self._shapes.items()}
+            return {name: array.astype(np.float32) for name, array in draw.items()}
+        draw = {n: rng.uniform(0.5, 2.0, shape) for n, shape in self._shapes.items()}
+        return {name: array.astype(np.float32) for name, array in draw.items()}
+
+    def program(self, ops, parameters, inputs, case):
+        value = self._expression(ops, *inputs.values())
+        # A cotangent that differs everywhere tells a gradient from its transpose.
+        objective = ops.sum(ops.multiply(value, value))
+        return Outputs(values={"value": value}, objective=objective)
+
+    def step(self, case):
+        return "gradient"
+
+    def differentiate(self, case):
+        return tuple(self._shapes)
+
+
+A = {"a": (3, 4)}
+AB = {"a": (3, 4), "b": (3, 4)}
+IMAGES = {"x": (2, 6, 7, 3), "w": (3, 2, 3, 4)}
+MAPS = {"x": (2, 6, 8, 3)}
+
+EXPRESSIONS = {
+    "elementwise": (lambda o, a, b: o.divide(o.subtract(o.add(a, b), 0.25), o.negative(b)), AB),
+    "numbers first": (lambda o, a: o.subtract(2.0, o.divide(1.0, a)), A),
+    "functions": (lambda o, a: o.tanh(o.add(o.exp(a), o.multiply(o.log(a), o.sqrt(a)))), A),
+    "where": (lambda o, a, b: o.where(o.greater(a, b), a, o.multiply(b, 3.0)), AB),
+    "where number": (lambda o, a: o.where(o.greater(a, 1.0), a, 0.5), A),
+    "maximum number": (lambda o, a: o.maximum(a, 1.0), A),
+    "broadcast": (lambda o, a, b: o.multiply(a, b), {"a": (3, 1), "b": (2, 1, 4)}),
+    "sum": (lambda o, a: o.sum(a, (0,)), A),
+    "mean": (lambda o, a: o.mean(a, (-1,), True), A),
+    "mean of all": (lambda o, a: o.mean(a), A),
+    "max": (lambda o, a: o.max(a, (1,)), A),
+    "max of all": (lambda o, a: o.max(a, None, True), A),
+    "no axes": (lambda o, a: o.sum(a, ()), A),
+    "shape": (lambda o, a: o.transpose(o.reshape(o.transpose(a), (2, -1)), (1, 0)), A),
+    "broadcast_to": (lambda o, a: o.broadcast_to(a, (2, 3, 4)), A),
+    "slice": (lambda o, a: o.slice(a, (0, 1), (3, 4), (2, 1)), A),
+    "pad": (lambda o, a: o.pad(a, ((1, 0), (0, 2))), A),
+    "matmul": (lambda o, a, b: o.matmul(a, b, transpose_a=True), AB),
+    "matmul b": (lambda o, a, b: o.matmul(a, b, False, True), AB),
+    "bias of rows": (lambda o, a, b: o.bias_add(a, b, axis=0), {"a": (3, 4), "b": (3,)}),
+    "bias twice": (
+        lambda o, a, b: o.bias_add(o.bias_add(o.matmul(a, a, True), b), b),
+        {"a": (3, 4), "b": (4,)},
+    ),
+    "product used twice": (
+        lambda o, a, b: (lambda y: o.add(o.relu(o.bias_add(y, b)), y + o.exp(y) * y))(
+            o.matmul(a, a, True)
+        ),
+        {"a": (3, 4), "b": (4,)},
+    ),
+    "biased used after relu": (
+        lambda o, a, b: (lambda y: o.subtract(o.relu(y), y))(o.bias_add(o.matmul(a, a, True), b)),
+        {"a": (3, 4), "b": (4,)},
+    ),
+    "strided": (lambda o, x, w: o.conv2d(x, w, (2, 1), layout="NHWC"), IMAGES),
+    "lopsided": (
+        lambda o, x, w: o.conv2d(x, w, padding=((0, 2), (1, 0)), layout="NHWC"),
+        IMAGES,
+    ),
+    "overlapping windows": (
+        lambda o, x: o.max_pool2d(x, (3, 3), (1, 2), ((1, 1), (1, 1)), "NHWC"),
+        MAPS,
+    ),
+    "lopsided windows": (
+        lambda o, x: o.max_pool2d(x, (2, 2), None, ((0, 2), (1, 1)), "NHWC"),
+        MAPS,
+    ),
+}
+TIES = {
+    "maximum": (lambda o, a, b: o.maximum(a, b), AB),
+    "max": (lambda o, a: o.max(a, (1,)), A),
+    "relu": (lambda o, a: o.add(o.relu(o.subtract(a, 1.0)), 1.0), A),
+    "max_pool2d": (lambda o, x: o.add(o.max_pool2d(x, layout="NHWC"), 1.0), MAPS),
+}
+
+
+@each_engine
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_an_expression_and_its_gradients(package, name):
+    check_case(package, Written(*EXPRESSIONS[name]), {})
+
+
+@each_engine
+@pytest.mark.parametrize("name", TIES)
+def test_the_gradient_of_a_tie(package, name):
+    check_case(package, Written(*TIES[name], integers=True), {})
+
+
+# ----- runners ----------------------------------------------------------------------------------
+
+
+@each_engine
+def test_a_second_training_step_goes_on_from_the_first(package):
+    engine, workload = engine_of(package), Heads()
+    given = {"layout": "NHWC", "mode": "training", "side": 2, "channels": 8, "width": 32}
+    case = make_case(workload, given)
+    parameters, inputs = drawn(workload, case)
+    runner = prepared(engine, workload, case, parameters, inputs)
+    runner.step()
+    first = {name: np.array(array) for name, array in runner.outputs().items()}
+    runner.step()
+    between = {name: first[f"parameter/{name}"] for name in parameters}
+    assert_as_reference(runner.outputs(), workload, case, between, inputs)
+    runner.close()
+
+
+@each_engine
+def test_loaded_inputs_are_those_of_the_next_step(package):
+    engine, workload = engine_of(package), Xyz()
+    case = make_case(workload, {})
+    runner = prepared(engine, workload, case, *drawn(workload, case))
+    runner.step()
+    parameters, inputs = drawn(workload, case, seed=6)
+    runner.load(inputs)
+    runner.step()
+    assert_as_reference(runner.outputs(), workload, case, parameters, inputs)
+    runner.close()
+
+
+def test_torch_copies_nothing_in_an_nhwc_step():
+    engine, workload = engine_of("torch"), Vgg16()
+    profiler = importlib.import_module("torch.profiler")
+    for head in ("fc", "conv"):
+        given = {"layout": "NHWC", "head": head, "width": 16, "image_size": 64, "batch": 2}
+        case = make_case(workload, given)
+        runner = prepared(engine, workload, case, *drawn(workload, case))
+        runner.step()
+        with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as profile:
+            runner.step()
+        names = {event.name for event in profile.events()}
+        runner.close()
+        assert "aten::mkldnn_convolution" in names
+        assert not names & {"aten::copy_", "aten::clone", "aten::contiguous"}
+
+
+# ----- without a framework ----------------------------------------------------------------------
+
+
+@each_engine
+def test_an_engine_is_one_of_the_contract(package):
+    engine = FACTORIES[package]()
+    assert isinstance(engine, Engine)
+    assert engine.paradigm == "peer"
+    assert engine.switches() == {}
+
+
+@each_engine
+def test_all_of_the_vocabulary_but_random_numbers(package):
+    wanted = {name for name in vars(Vocabulary) if not name.startswith("_")} - RANDOM
+    have = vars(FACTORIES[package]().operations)
+    assert wanted <= set(have)
+
+
+@each_engine
+def test_a_missing_package_is_named_with_the_way_to_get_it(package, monkeypatch):
+    monkeypatch.setattr(framework, "find_spec", lambda name: None)
+    missing = FACTORIES[package]().availability("cpu")
+    assert not missing.ok
+    assert missing.reason == f"{package} is not installed"
+    assert missing.hint == f'pip install "benchctl[{package}]"'
+
+
+@each_engine
+def test_another_device_is_refused(package):
+    refused = FACTORIES[package]().availability("gpu")
+    assert not refused.ok and "'gpu'" in refused.reason and "cpu" in refused.hint
+
+
+def test_versions_leave_out_what_is_not_installed():
+    found = framework.installed_versions(("numpy", "no-such-distribution"))
+    assert found == {"numpy": np.__version__}
+
+
+@each_engine
+def test_random_numbers_are_refused_before_a_step(package):
+    class Noisy(Written):
+        def program(self, ops, parameters, inputs, case):
+            return Outputs(values={"y": ops.add(inputs["a"], ops.random_normal((3, 4)))})
+
+    support = FACTORIES[package]().supports(Noisy(None, A), {})
+    assert not support.ok and "random_normal" in support.reason and support.hint
+
+
+def test_tensorflow_takes_images_in_nhwc_only():
+    engine = make_tensorflow_engine()
+    refused = engine.supports(Vgg16(), make_case(Vgg16(), {"layout": "NCHW"}))
+    assert not refused.ok and "NCHW" in refused.reason and "NHWC" in refused.hint
+    assert engine.supports(Vgg16(), make_case(Vgg16(), {"layout": "NHWC"})).ok
+    assert engine.supports(Xyz(), make_case(Xyz(), {})).ok
+
+
+def test_listing_engines_imports_no_framework():
+    modules = [factory.__module__ for factory in FACTORIES.values()]
+    code = (
+        "import importlib, sys\n"
+        f"modules = [importlib.import_module(name) for name in {modules!r}]\n"
+        "engines = [getattr(m, n)() for m in modules for n in dir(m) if n.startswith('make_')]\n"
+        "assert len(engines) == 3\n"
+        "for engine in engines: engine.availability('cpu'), engine.versions()\n"
+        "assert not {'torch', 'jax', 'tensorflow'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
