@@ -14,7 +14,8 @@ from documents import DEMONSTRATION, REFERENCE, ROOT, blocks_of, simple_commands
 from benchctl.cli import main
 from benchctl.cli.exits import MEANINGS
 from benchctl.report.demonstration import write_demonstration
-from benchctl.report.readme import PICTURES, charts_named, fill, make_source, parts
+from benchctl.report.peers import PEER_ENGINES
+from benchctl.report.readme import PICTURES, charts_named, fill, load_source, parts
 from benchctl.store.reader import load_run
 
 README = ROOT / "README.md"
@@ -104,9 +105,12 @@ def test_exit_codes_are_those_of_the_program() -> None:
 
 
 def test_engines_are_those_that_are_installed() -> None:
-    section = TEXT.split("| engine |")[1].split("\n\n")[0]
-    listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    assert sorted(listed) == sorted(PROJECT["project"]["entry-points"]["benchctl.engines"])
+    engines = PROJECT["project"]["entry-points"]["benchctl.engines"]
+    peers = {name for name, factory in engines.items() if ".peers." in factory}
+    for title, expected in (("engine", set(engines) - peers), ("framework", peers)):
+        section = TEXT.split(f"| {title} |")[1].split("\n\n")[0]
+        assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == expected
+    assert peers == set(PEER_ENGINES)
 
 
 # Figures -------------------------------------------------------------------------------------
@@ -125,8 +129,9 @@ def test_every_figure_comes_from_the_committed_run(tmp_path) -> None:
         assert not (ROOT / PICTURES).exists()
         return
     run = load_run(REFERENCE)
-    assert fill(TEXT, make_source(run)) == TEXT, "python -m benchctl.report.readme renews it"
-    for name in charts_named(TEXT):
+    assert fill(TEXT, load_source(ROOT)) == TEXT, "python -m benchctl.report.readme renews it"
+    for words in charts_named(TEXT):
+        name = words.split()[0]
         assert (ROOT / PICTURES / f"{name}.png").is_file()
     page = tmp_path / DEMONSTRATION.name
     write_demonstration(run, page)

@@ -111,7 +111,7 @@ def workload_lines(workloads: list[dict[str, Any]]) -> list[str]:
         if "error" in each:
             lines += _broken(each)
             continue
-        lines.append(f"  {each['name']:<10}{each['summary']}")
+        lines.append(f"  {each['name']:<12}{each['summary']}")
         lines += _columns(
             [(axis["name"], _values(axis), axis["description"]) for axis in each["axes"]]
         )
@@ -129,7 +129,7 @@ def engine_lines(engines: list[dict[str, Any]]) -> list[str]:
             f"{device} {'ok' if state['ok'] else 'not available'}"
             for device, state in each["devices"].items()
         ]
-        lines.append(f"  {each['name']:<10}{each['paradigm']:<8}  {', '.join(states)}")
+        lines.append(f"  {each['name']:<12}{each['paradigm']:<8}  {', '.join(states)}")
         lines += [
             f"      {device}: {state['reason']}"
             for device, state in each["devices"].items()
@@ -147,7 +147,7 @@ def engine_lines(engines: list[dict[str, Any]]) -> list[str]:
 def suite_lines(suites: list[dict[str, Any]]) -> list[str]:
     """A line for every suite."""
     return [
-        f"  {each['name']:<10}{each['summary']} ({', '.join(each['workloads'])})" for each in suites
+        f"  {each['name']:<12}{each['summary']} ({', '.join(each['workloads'])})" for each in suites
     ]
 
 
@@ -172,5 +172,5 @@ def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def _broken(each: dict[str, Any]) -> list[str]:
-    lines = [f"  {each['name']:<10}broken: {each['error']}"]
+    lines = [f"  {each['name']:<12}broken: {each['error']}"]
     return lines + ([f"      {each['hint']}"] if each["hint"] else [])

@@ -47,7 +47,7 @@ LAST = "last"
 @engine_option("Engine to measure, with switches; repeatable.  [default: static, eager, numpy]")
 @device_option
 @axis_option
-@click.option("--suite", default="", metavar="NAME", help="Suite to measure: slides, smoke.")
+@click.option("--suite", default="", metavar="NAME", help="Suite to measure, as named by `list`.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of every case.")
 @click.option(
     "--budget", callback=duration, metavar="TIME", help="Stop after about this long: 30s, 5m."

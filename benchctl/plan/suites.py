@@ -147,13 +147,13 @@ PEERS = Suite(
             )
             for layout, arms in (("NCHW", _NCHW_PEERS), ("NHWC", _NHWC_PEERS))
         ),
-        SuiteEntry(
-            "vgg16",
-            {"layout": LAYOUTS, "head": ("conv",), "batch": ("1", "16")},
-            arms=("static", "eager"),
-            rounds=8,
-            measure=_PEERS,
-        ),
+    ),
+)
+
+TRAINING = Suite(
+    name="training",
+    summary="one training step of VGG16 against torch and TensorFlow",
+    entries=(
         SuiteEntry(
             "vgg16",
             {"layout": ("NHWC",), "mode": ("training",), "batch": ("8",)},
@@ -161,13 +161,13 @@ PEERS = Suite(
             rounds=8,
             measure=_PEERS,
         ),
-        SuiteEntry(
-            "vgg16",
-            {"layout": ("NCHW",), "mode": ("training",), "batch": ("8",)},
-            arms=("static", "eager", "torch"),
-            rounds=8,
-            measure=_PEERS,
-        ),
+    ),
+)
+
+LAYERS = Suite(
+    name="layers",
+    summary="every convolution of VGG16, forward and backward, against torch",
+    entries=(
         SuiteEntry(
             "layout",
             {"layer": VGG16_LAYERS, "layout": LAYOUTS, "direction": ("forward", "backward")},
@@ -195,7 +195,7 @@ SMOKE = Suite(
     ),
 )
 
-_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS)}
+_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, TRAINING, LAYERS)}
 
 
 def suite_names() -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchctl.report.charts import gradient, heads, layout, memory, phases, sizes, vgg
+from benchctl.report.charts import gradient, heads, layout, memory, peers, phases, sizes, vgg
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.files import svg_text, write_png
 from benchctl.report.html import render_page
@@ -27,6 +27,8 @@ CHARTS: tuple[Draw, ...] = (
     heads.draw,
     memory.draw,
 )
+# Nobody who compares our engines is asked to install frameworks.
+PEER_CHARTS: tuple[Draw, ...] = (peers.draw,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def build_report(runs: Sequence[Run], out: Path, *, embed_records: bool = True) 
 
 def draw_charts(view: View, published: Published) -> tuple[Chart | MissingChart, ...]:
     """Every chart of one view, or what is missing for it."""
-    return tuple(draw(view, published) for draw in CHARTS)
+    chosen = (*CHARTS, *PEER_CHARTS) if view.peers else CHARTS
+    return tuple(draw(view, published) for draw in chosen)
 
 
 def write_pictures(chart: Chart, folder: Path, stem: str) -> tuple[Path, Path]:

@@ -7,8 +7,9 @@ A part stands between two comments and is rewritten as a whole:
     <!-- chart: sizes -->                  a picture of the report, written to docs/pictures
     <!-- end -->
 
-`python -m benchctl.report.readme` in a checkout rewrites README.md and the demonstration page from
-results/reference/slides.jsonl.
+`from=NAME` among the words asks for results/reference/NAME.jsonl, a run with frameworks, where
+everyone is compared with the static engine; without it the parts come from slides.jsonl.
+`python -m benchctl.report.readme` in a checkout rewrites README.md and the demonstration page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchctl.compare.summary import CaseSummary, RunSummary, summarise
@@ -24,6 +25,7 @@ from benchctl.report.build import draw_charts, write_pictures
 from benchctl.report.charts.chart import Chart
 from benchctl.report.demonstration import PICTURES_NAME, DemonstrationError, write_demonstration
 from benchctl.report.markdown import escape, table_markdown
+from benchctl.report.peers import against_static
 from benchctl.report.published import load_published
 from benchctl.report.results import compact_table, result_table
 from benchctl.report.text import case_findings, case_lines, machine_words
@@ -38,6 +40,7 @@ DEMONSTRATION = Path("docs/why-was-tensorflow-ten-times-slower.md")
 PICTURES = DEMONSTRATION.parent / PICTURES_NAME
 
 END = "<!-- end -->"
+_FROM = re.compile(r" from=(\w+)")
 _MARKER = re.compile(r"<!-- (screen|table|chart): (.+?) -->")
 
 
@@ -47,20 +50,41 @@ class ReadmeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the parts are made of: one run, its summary and its charts by name."""
+    """What the parts are made of: one run, its summary and its charts by name.
+
+    `others` are further runs, by the name that `from=` gives them.
+    """
 
     run: Run
     summary: RunSummary
     charts: Mapping[str, Chart]
     reference: Path = REFERENCE
+    others: Mapping[str, Source] = field(default_factory=dict)
 
 
-def make_source(run: Run, reference: Path = REFERENCE) -> Source:
-    """Everything that parts may show of a run; `reference` is its path as the text names it."""
+def make_source(
+    run: Run, reference: Path = REFERENCE, with_peers: Mapping[str, Run] | None = None
+) -> Source:
+    """Everything that parts may show of a run; `reference` is its path as the text names it.
+
+    `with_peers` are the runs with frameworks, by the name that `from=` gives them.
+    """
+    others = {
+        name: Source(
+            other,
+            summarise(against_static(other)),
+            _charts_of(other),
+            REFERENCE.with_name(f"{name}.jsonl"),
+        )
+        for name, other in (with_peers or {}).items()
+    }
+    return Source(run, summarise(run), _charts_of(run), reference, others)
+
+
+def _charts_of(run: Run) -> dict[str, Chart]:
     views = make_views([run])
     drawn = draw_charts(views[0], load_published()) if views else ()
-    charts = {chart.name: chart for chart in drawn if isinstance(chart, Chart)}
-    return Source(run, summarise(run), charts, reference)
+    return {chart.name: chart for chart in drawn if isinstance(chart, Chart)}
 
 
 def fill(text: str, source: Source) -> str:
@@ -73,8 +97,19 @@ def fill(text: str, source: Source) -> str:
         if marker:
             _skip_part(lines, line)
             kind, words = marker.groups()
-            filled += ["", *_PARTS[kind](words, source), "", END]
+            filled += ["", *_PARTS[kind](*_choose_source(words, source)), "", END]
     return "\n".join(filled) + "\n"
+
+
+def _choose_source(words: str, source: Source) -> tuple[str, Source]:
+    """The words without `from=NAME`, and the run that it names; raises `ReadmeError`."""
+    match = _FROM.search(words)
+    if match is None:
+        return words, source
+    if match[1] not in source.others:
+        known = ", ".join(source.others) or "none"
+        raise ReadmeError(f"{words} expected a committed run after from= ({known})")
+    return _FROM.sub("", words), source.others[match[1]]
 
 
 def parts(text: str) -> list[tuple[str, str]]:
@@ -177,18 +212,27 @@ def update_documents(root: Path) -> tuple[Path, ...]:
     README.md is touched.
     """
     run = load_run(root / REFERENCE)
-    source = make_source(run)
+    source = load_source(root)
     readme = root / README
     text = fill(readme.read_text(encoding="utf-8"), source)
     written = dict.fromkeys(write_demonstration(run, root / DEMONSTRATION))
-    for name in charts_named(text):
-        written |= dict.fromkeys(write_pictures(source.charts[name], root / PICTURES, name))
+    for words in charts_named(text):
+        name, owner = _choose_source(words, source)
+        written |= dict.fromkeys(write_pictures(owner.charts[name], root / PICTURES, name))
     readme.write_text(text, encoding="utf-8")
     return (readme, *written)
 
 
+def load_source(root: Path) -> Source:
+    """The committed runs of a checkout; raises `StoreError`."""
+    reference = root / REFERENCE
+    others = sorted(set(reference.parent.glob("*.jsonl")) - {reference})
+    runs = {path.stem: load_run(path) for path in others}
+    return make_source(load_run(reference), with_peers=runs)
+
+
 def charts_named(text: str) -> list[str]:
-    """The charts that markers in `text` ask for."""
+    """The charts that markers in `text` ask for, in their words."""
     markers = (_MARKER.fullmatch(line) for line in text.splitlines())
     return [match[2] for match in markers if match and match[1] == "chart"]
 

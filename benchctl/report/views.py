@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchctl.compare.findings import Notice
 from benchctl.compare.summary import ArmSummary, CaseSummary, summarise
+from benchctl.report.peers import against_static, in_house
 from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, CaseSpec, Run
 
@@ -46,13 +47,16 @@ class MeasuredCase:
 class View:
     """One machine with one number of threads: its newest measured cases, in the order of runs.
 
-    `notices` are the warnings about the runs that the cases come from.
+    `cases` hold our own engines and plug-ins; `peers` are the cases in which frameworks took part,
+    with everyone compared to the static engine. `notices` are the warnings about the runs that the
+    cases come from.
     """
 
     machine_id: str
     threads: int
     cases: tuple[MeasuredCase, ...]
     notices: tuple[Notice, ...]
+    peers: tuple[MeasuredCase, ...] = ()
 
     def of(self, workload: str) -> tuple[MeasuredCase, ...]:
         """The cases of one workload."""
@@ -60,7 +64,7 @@ class View:
 
     def runs(self) -> tuple[Run, ...]:
         """The runs drawn on, oldest first."""
-        return distinct_runs(self.cases)
+        return distinct_runs((*self.cases, *self.peers))
 
 
 def distinct_runs(cases: Iterable[MeasuredCase]) -> tuple[Run, ...]:
@@ -85,6 +89,12 @@ def make_views(runs: Sequence[Run]) -> tuple[View, ...]:
 
 
 def _make_view(machine_id: str, threads: int, runs: Sequence[Run]) -> View:
+    cases, notices = _summarised([in_house(run) for run in runs])
+    peers, _ = _summarised([against_static(run) for run in runs])
+    return View(machine_id, threads, tuple(cases), tuple(notices), tuple(peers))
+
+
+def _summarised(runs: Sequence[Run]) -> tuple[list[MeasuredCase], list[Notice]]:
     """Only the runs that something is shown of are summarised: a store may hold many."""
     wanted = _newest(runs)
     cases: list[MeasuredCase] = []
@@ -95,7 +105,7 @@ def _make_view(machine_id: str, threads: int, runs: Sequence[Run]) -> View:
             summary = summarise(run)
             notices.extend(summary.warnings)
             cases.extend(MeasuredCase(run, each) for each in summary.cases if each.case.id in ids)
-    return View(machine_id, threads, tuple(cases), tuple(notices))
+    return cases, notices
 
 
 def _newest(runs: Sequence[Run]) -> dict[str, list[str]]:

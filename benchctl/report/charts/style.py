@@ -98,6 +98,8 @@ _OTHER_LOOKS: Final = (
     Look(ORANGE, "v", "\\\\\\", ":"),
     Look(SKY, "P", "++", "--"),
     Look(MUTED, "X", "oo", "-."),
+    Look(YELLOW, "<", "||", "--", hatch_color=EDGE),
+    Look("#8c6d31", ">", "**", ":"),
 )
 
 PHASE_LOOKS: Final = {
