@@ -150,6 +150,20 @@ PEERS = Suite(
     ),
 )
 
+LATENCY = Suite(
+    name="latency",
+    summary="VGG16 on one image against the runtimes that read ONNX, torch and ncnn",
+    entries=(
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NCHW",), "batch": ("1",)},
+            arms=_NCHW_PEERS,
+            rounds=12,
+            measure=_PEERS,
+        ),
+    ),
+)
+
 TRAINING = Suite(
     name="training",
     summary="one training step of VGG16 against torch and TensorFlow",
@@ -195,7 +209,7 @@ SMOKE = Suite(
     ),
 )
 
-_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, TRAINING, LAYERS)}
+_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, LATENCY, TRAINING, LAYERS)}
 
 
 def suite_names() -> list[str]:

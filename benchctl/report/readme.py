@@ -69,20 +69,20 @@ def make_source(
 
     `with_peers` are the runs with frameworks, by the name that `from=` gives them.
     """
+    found = with_peers or {}
+    # One picture of all of them, each case as it was measured last.
+    charts = _charts_of(*found.values())
     others = {
         name: Source(
-            other,
-            summarise(against_static(other)),
-            _charts_of(other),
-            REFERENCE.with_name(f"{name}.jsonl"),
+            other, summarise(against_static(other)), charts, REFERENCE.with_name(f"{name}.jsonl")
         )
-        for name, other in (with_peers or {}).items()
+        for name, other in found.items()
     }
     return Source(run, summarise(run), _charts_of(run), reference, others)
 
 
-def _charts_of(run: Run) -> dict[str, Chart]:
-    views = make_views([run])
+def _charts_of(*runs: Run) -> dict[str, Chart]:
+    views = make_views(runs)
     drawn = draw_charts(views[0], load_published()) if views else ()
     return {chart.name: chart for chart in drawn if isinstance(chart, Chart)}
 

@@ -140,9 +140,11 @@ class TestEstimate:
 def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
     plan = build_plan(suite(name).entries, suite=name, threads=2)
     everything = {"xyz", "vgg16", "layout", "heads"}
-    of_some = {"peers": {"xyz", "vgg16"}, "training": {"vgg16"}, "layers": {"layout"}}
-    assert {case.workload for case in plan.cases} == of_some.get(name, everything)
-    assert plan.reference_arm == ("static" if name in ("training", "layers") else "numpy")
+    vgg16 = dict.fromkeys(("latency", "training"), {"vgg16"})
+    of_some = {"peers": {"xyz", "vgg16"}, "layers": {"layout"}, **vgg16}
+    workloads = of_some.get(name, everything)
+    assert {case.workload for case in plan.cases} == workloads
+    assert plan.reference_arm == ("numpy" if "xyz" in workloads else "static")
     for case in plan.cases:
         rivals = max(1, len(arms_of_case(plan, case.id)) - 1)
         assert rounds_of_case(plan, case.id) >= minimum_rounds(0.95, rivals)
