@@ -140,8 +140,12 @@ class TestEstimate:
 def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
     plan = build_plan(suite(name).entries, suite=name, threads=2)
     everything = {"xyz", "vgg16", "layout", "heads"}
-    vgg16 = dict.fromkeys(("latency", "training"), {"vgg16"})
-    of_some = {"peers": {"xyz", "vgg16"}, "layers": {"layout"}, **vgg16}
+    of_some = {
+        "peers": {"xyz", "vgg16"},
+        "latency": {"vgg16"},
+        "training": {"vgg16"},
+        "layers": {"layout"},
+    }
     workloads = of_some.get(name, everything)
     assert {case.workload for case in plan.cases} == workloads
     assert plan.reference_arm == ("numpy" if "xyz" in workloads else "static")
