@@ -197,7 +197,7 @@ EXPRESSIONS = {
         MAPS,
     ),
     "lopsided windows": (
-        lambda o, x: o.max_pool2d(x, (2, 2), None, ((0, 2), (1, 1)), "NHWC"),
+        lambda o, x: o.max_pool2d(x, (3, 2), None, ((0, 2), (1, 0)), "NHWC"),
         MAPS,
     ),
 }
@@ -262,10 +262,12 @@ def test_torch_copies_nothing_in_an_nhwc_step():
         runner.step()
         with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as profile:
             runner.step()
-        names = {event.name for event in profile.events()}
         runner.close()
-        assert "aten::mkldnn_convolution" in names
-        assert not names & {"aten::copy_", "aten::clone", "aten::contiguous"}
+        events = profile.events()
+        assert "aten::mkldnn_convolution" in {event.name for event in events}
+        copies = [event for event in events if event.name in ("aten::copy_", "aten::clone")]
+        # addmm spreads its bias over the result before it adds the product to it.
+        assert {event.cpu_parent.name for event in copies} <= {"aten::addmm"}
 
 
 # ----- without a framework ----------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Case, EngineOptions, Program, RunnerFacts
+from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts
 from .framework import FrameworkEngine
 from .jax_operations import JaxOperations
 
@@ -37,6 +37,7 @@ class JaxRunner:
         self._case = case
         self._kind = workload.step(case)
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
+        self._names = tuple(parameters), tuple(inputs)
         self._wanted: tuple[str, ...] = ()
         self._parameters: Tensors = {}
         self._inputs: Tensors = {}
@@ -88,8 +89,12 @@ class JaxRunner:
             self._values = results
 
     def _forward_step(self, parameters: Tensors, inputs: Tensors) -> Tensors:
-        outputs = self._workload.program(self._ops, parameters, inputs, self._case)
-        return dict(outputs.values)
+        return dict(self._run({**inputs, **parameters}).values)
+
+    def _run(self, known: Tensors) -> Outputs:
+        # jax.jit sorts dictionaries; a program may rely on the order in which arrays were given.
+        parameters, inputs = ({name: known[name] for name in names} for names in self._names)
+        return self._workload.program(self._ops, parameters, inputs, self._case)
 
     def _training_step(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
         values, gradients = self._gradient_step(parameters, inputs)
@@ -101,13 +106,7 @@ class JaxRunner:
         known = {**inputs, **parameters}
 
         def objective(sources: Tensors) -> tuple[Any, tuple[Tensors, Any]]:
-            given = {name: sources.get(name, each) for name, each in known.items()}
-            outputs = self._workload.program(
-                self._ops,
-                {name: given[name] for name in parameters},
-                {name: given[name] for name in inputs},
-                self._case,
-            )
+            outputs = self._run({**known, **sources})
             return outputs.objective, (dict(outputs.values), outputs.seed)
 
         sources = {name: known[name] for name in self._wanted}
