@@ -132,7 +132,8 @@ def _words(case: MeasuredCase) -> str:
 
 def _headline(cases: Sequence[MeasuredCase]) -> str:
     """In how many cases the static engine leads every framework, and where it does not."""
-    led, missed = [], []
+    led: list[MeasuredCase] = []
+    missed: list[MeasuredCase] = []
     for case in cases:
         rivals = [arm for arm in _others(case) if is_peer(arm.result)]
         ahead = all(_ends(arm)[0] > 1 and _significant(arm) for arm in rivals)
