@@ -350,7 +350,7 @@ def test_ncnn_refuses_a_reshape_that_splits_images():
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_missing_package_is_named(name, monkeypatch):
     engine = ENGINES[name]()
-    module = sys.modules["benchctl_engines.peers.inference_runtimes"]
+    module = sys.modules["benchctl_engines.peers.framework"]
     monkeypatch.setattr(module, "find_spec", lambda package: None)
     state = engine.availability("cpu")
     assert not state.ok

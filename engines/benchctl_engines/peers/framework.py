@@ -1,42 +1,100 @@
-"""What the engines of this package share: whether a framework is here, and what a program asks."""
+"""What the engines of this package share: whether their packages are here, and how they start."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
-from ..contract import AVAILABLE, Availability, Case, Paradigm, Program, Switch
+from ..contract import (
+    AVAILABLE,
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Paradigm,
+    Program,
+    Runner,
+    Switch,
+)
+from .probed_program import probe_program
 
 
-class FrameworkEngine:
-    """An engine that hands the program to an installed framework, on the CPU."""
+class MakeRunner(Protocol):
+    """The class of a runner."""
+
+    def __call__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> Runner: ...
+
+
+class PeerEngine:
+    """An engine that hands the program to installed packages, on the CPU."""
 
     name: str
     paradigm: Paradigm = "peer"
-    package: ClassVar[str]
-    """The module that the framework is imported as."""
+    packages: ClassVar[tuple[str, ...]]
+    """What is imported."""
     extra: ClassVar[str]
-    """The extra of benchctl that installs it."""
-    distributions: ClassVar[tuple[str, ...]]
-    """Installed names that versions are asked of; those that are absent are left out."""
+    """The extra of benchctl that installs the packages."""
+    distributions: ClassVar[tuple[str, ...]] = ()
+    """Installed names that versions are asked of, where they are not those of the packages."""
+    runner: ClassVar[MakeRunner]
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions as installed, without importing anything; what is absent is left out."""
+        return installed_versions(self.distributions or self.packages)
+
+    def availability(self, device: str) -> Availability:
+        """Whether the packages can be imported, found out without importing them."""
+        if device != "cpu":
+            return Availability(
+                False,
+                f"the engine {self.name} computes on the CPU, not on device {device!r}",
+                "choose --device cpu, or an engine that runs there",
+            )
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if not missing:
+            return AVAILABLE
+        verb = "is" if len(missing) == 1 else "are"
+        return Availability(
+            False,
+            f"{' and '.join(missing)} {verb} not installed",
+            f'pip install "benchctl[{self.extra}]"',
+        )
+
+    def switches(self) -> Mapping[str, Switch]:
+        """None: it runs as its users run it."""
+        return {}
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> Runner:
+        """The engine's runner of a case."""
+        return self.runner(workload, case, parameters, inputs, options)
+
+
+class FrameworkEngine(PeerEngine):
+    """A framework whose own operations are the vocabulary."""
+
     operations: ClassVar[type]
     """The class of `ops`."""
 
-    def versions(self) -> Mapping[str, str]:
-        """Versions as installed, without importing the framework."""
-        return installed_versions(self.distributions)
-
-    def availability(self, device: str) -> Availability:
-        """Whether the framework is installed; these adapters compute on the CPU."""
-        return package_availability(self.name, self.package, self.extra, device)
-
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether every operation that the program asks for exists here."""
-        names = dict.fromkeys(name for name, _ in operations_asked(workload, case))
+        names = dict.fromkeys(call.operation for call in probe_program(workload, case).calls)
         missing = [name for name in names if not hasattr(self.operations, name)]
         if missing:
             return Availability(
@@ -45,25 +103,6 @@ class FrameworkEngine:
                 "choose another engine",
             )
         return AVAILABLE
-
-    def switches(self) -> Mapping[str, Switch]:
-        """None: the framework runs as its users run it."""
-        return {}
-
-
-def package_availability(engine: str, package: str, extra: str, device: str) -> Availability:
-    """Whether `package` can be imported, found out without importing it."""
-    if device != "cpu":
-        return Availability(
-            False,
-            f"the engine {engine} computes on the CPU, not on device {device!r}",
-            "choose --device cpu, or an engine that runs there",
-        )
-    if find_spec(package) is None:
-        return Availability(
-            False, f"{package} is not installed", f'pip install "benchctl[{extra}]"'
-        )
-    return AVAILABLE
 
 
 def installed_versions(distributions: tuple[str, ...]) -> dict[str, str]:
@@ -80,38 +119,3 @@ def no_gradient(name: str) -> ValueError:
     return ValueError(
         f"the gradient of {name!r} was asked for, and nothing that is differentiated depends on it"
     )
-
-
-class Stand:
-    """Stands in for a tensor in a program that is only read."""
-
-    def _itself(self, *operands: object) -> Stand:
-        return self
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _itself
-    __truediv__ = __rtruediv__ = __neg__ = _itself
-
-
-class Reader:
-    """Stands in for `ops`: notes what a program asks for and computes nothing."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Mapping[str, Any]]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., Stand]:
-        def note(*operands: Any, **attributes: Any) -> Stand:
-            self.asked.append((name, attributes))
-            return Stand()
-
-        return note
-
-
-def operations_asked(workload: Program, case: Case) -> list[tuple[str, Mapping[str, Any]]]:
-    """Operations of a program with their keyword arguments, as far as can be told without arrays.
-
-    A program that looks at its arrays is read up to there; its first step will tell the rest.
-    """
-    reader = Reader()
-    with suppress(Exception):
-        workload.program(reader, defaultdict(Stand), defaultdict(Stand), case)
-    return reader.asked

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from typing import ClassVar
+from collections.abc import Iterable
 
 import numpy as np
 
-from ..contract import AVAILABLE, Array, Availability, Case, Paradigm, Program, Switch
+from ..contract import AVAILABLE, Array, Availability, Case, Program
+from .framework import PeerEngine
 from .probed_program import ProbedCall, probe_program
 
 
@@ -21,41 +19,8 @@ class UnsupportedProgramError(ValueError):
         self.hint = hint
 
 
-class InferenceEngine:
-    """Base of the engines; a subclass names itself and its packages and writes `prepare`."""
-
-    name: str = ""
-    paradigm: Paradigm = "peer"
-    packages: ClassVar[tuple[str, ...]] = ()
-    """The packages that it imports; each is imported under the name it is installed by."""
-
-    def versions(self) -> Mapping[str, str]:
-        """Versions of the packages that are installed."""
-        found = {}
-        for package in self.packages:
-            try:
-                found[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        return found
-
-    def availability(self, device: str) -> Availability:
-        """Whether the packages are installed; the adapters compute on the CPU."""
-        if device != "cpu":
-            return Availability(
-                False,
-                f"the engine {self.name} computes on the CPU, not on device {device!r}",
-                "choose --device cpu",
-            )
-        missing = [package for package in self.packages if find_spec(package) is None]
-        if not missing:
-            return AVAILABLE
-        verb = "is" if len(missing) == 1 else "are"
-        return Availability(
-            False,
-            f"{' and '.join(missing)} {verb} not installed",
-            f"pip install 'benchctl[{self.name}]'",
-        )
+class InferenceEngine(PeerEngine):
+    """Base of the engines that compute forward steps only."""
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether a case is a forward step that this runtime can express."""
@@ -75,10 +40,6 @@ class InferenceEngine:
         """Raise `UnsupportedProgramError` for a program that the runtime cannot compute."""
         for call in probe_program(workload, case).calls:
             require_operation(self.name, call)
-
-    def switches(self) -> Mapping[str, Switch]:
-        """None: the runtime runs as an expert sets it up."""
-        return {}
 
 
 def require_operation(engine: str, call: ProbedCall) -> None:

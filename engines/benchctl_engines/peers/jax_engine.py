@@ -144,21 +144,11 @@ class JaxEngine(FrameworkEngine):
     """JAX under jax.jit."""
 
     name = "jax"
-    package = "jax"
+    packages = ("jax",)
     extra = "jax"
     distributions = ("jax", "jaxlib")
+    runner = JaxRunner
     operations = JaxOperations
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> JaxRunner:
-        """A runner that compiles the program once."""
-        return JaxRunner(workload, case, parameters, inputs, options)
 
 
 def make_jax_engine() -> JaxEngine:

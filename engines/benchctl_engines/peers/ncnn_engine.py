@@ -36,13 +36,13 @@ class NcnnRunner:
         case: Case,
         parameters: Mapping[str, Array],
         inputs: Mapping[str, Array],
-        threads: int,
+        options: EngineOptions,
     ) -> None:
         self._program = (workload, case)
         self._chain = chain_of(probe_program(workload, case))
         self._parameters = parameters
         self._inputs = inputs
-        self._threads = threads
+        self._threads = options.threads
         self._runtime: Any = None
         self._network: Any = None
         self._lines: list[str] = []
@@ -138,21 +138,12 @@ class NcnnEngine(InferenceEngine):
 
     name = "ncnn"
     packages = ("ncnn",)
+    extra = "ncnn"
+    runner = NcnnRunner
 
     def require_expressible(self, workload: Program, case: Case) -> None:
         """Raise `UnsupportedProgramError` for what is no chain of ncnn's layers."""
         chain_of(probe_program(workload, case))
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> NcnnRunner:
-        """A runner for the chain that the program is."""
-        return NcnnRunner(workload, case, parameters, inputs, options.threads)
 
 
 def make_ncnn_engine() -> NcnnEngine:

@@ -22,10 +22,10 @@ class OnnxRuntimeRunner:
         case: Case,
         parameters: Mapping[str, Array],
         inputs: Mapping[str, Array],
-        threads: int,
+        options: EngineOptions,
     ) -> None:
         self._program = (workload, case, parameters, inputs)
-        self._threads = threads
+        self._threads = options.threads
         self._model: OnnxModel | None = None
         self._operations: tuple[str, ...] = ()
         self._session: Any = None
@@ -121,17 +121,8 @@ class OnnxRuntimeEngine(InferenceEngine):
 
     name = "onnxruntime"
     packages = ("onnxruntime", "onnx")
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> OnnxRuntimeRunner:
-        """A runner that records the program once."""
-        return OnnxRuntimeRunner(workload, case, parameters, inputs, options.threads)
+    extra = "onnxruntime"
+    runner = OnnxRuntimeRunner
 
 
 def make_onnxruntime_engine() -> OnnxRuntimeEngine:

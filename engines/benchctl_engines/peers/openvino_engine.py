@@ -24,13 +24,13 @@ class OpenVinoRunner:
         case: Case,
         parameters: Mapping[str, Array],
         inputs: Mapping[str, Array],
-        threads: int,
+        options: EngineOptions,
     ) -> None:
         self._program = (workload, case, parameters, inputs)
         self._properties = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": options.threads,
         }
         self._runtime: Any = None
         self._model: OnnxModel | None = None
@@ -114,17 +114,8 @@ class OpenVinoEngine(InferenceEngine):
 
     name = "openvino"
     packages = ("openvino", "onnx")
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> OpenVinoRunner:
-        """A runner that records the program once."""
-        return OpenVinoRunner(workload, case, parameters, inputs, options.threads)
+    extra = "openvino"
+    runner = OpenVinoRunner
 
 
 def make_openvino_engine() -> OpenVinoEngine:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from ..contract import Case, Program
+from ..primitives.operators import TensorOperators
+from ..primitives.primitive import Primitive
 from ..vocabulary import Vocabulary
 
 
-class ProbedValue:
+class ProbedValue(TensorOperators):
     """Stands for a tensor; `name` is that of an input or parameter, empty for a result."""
 
-    __slots__ = ("kind", "name")
+    __slots__ = ("_calls", "kind", "name")
 
-    def __init__(self, kind: str = "result", name: str = "") -> None:
+    def __init__(self, calls: list[ProbedCall], kind: str = "result", name: str = "") -> None:
+        self._calls = calls
         self.kind = kind
         self.name = name
+
+    def apply_primitive(
+        self, primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]
+    ) -> ProbedValue:
+        """Note what an operator of Python asks for."""
+        return _note(self._calls, primitive.name, operands, attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +52,13 @@ class ProbedProgram:
 class _NamedValues(dict[str, ProbedValue]):
     """A stand-in under every name that is asked for."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, calls: list[ProbedCall], kind: str) -> None:
         super().__init__()
+        self._calls = calls
         self._kind = kind
 
     def __missing__(self, name: str) -> ProbedValue:
-        value = self[name] = ProbedValue(self._kind, name)
+        value = self[name] = ProbedValue(self._calls, self._kind, name)
         return value
 
 
@@ -59,28 +69,39 @@ class _Probe:
         self._calls = calls
 
     def __getattr__(self, operation: str) -> Callable[..., ProbedValue]:
-        signature = _signature(operation)
-
         def note(*operands: Any, **attributes: Any) -> ProbedValue:
-            bound = signature.bind(None, *operands, **attributes)
-            bound.apply_defaults()
-            arguments = {name: each for name, each in bound.arguments.items() if name != "self"}
-            self._calls.append(ProbedCall(operation, arguments, ProbedValue()))
-            return self._calls[-1].result
+            return _note(self._calls, operation, operands, attributes)
 
         return note
 
 
+def _note(
+    calls: list[ProbedCall], operation: str, operands: Sequence[Any], attributes: Mapping[str, Any]
+) -> ProbedValue:
+    """Append a call; one that the vocabulary does not have keeps its operands by number."""
+    signature = _signature(operation)
+    if signature is None:
+        arguments = {str(place): each for place, each in enumerate(operands)} | dict(attributes)
+    else:
+        bound = signature.bind(None, *operands, **attributes)
+        bound.apply_defaults()
+        arguments = {name: each for name, each in bound.arguments.items() if name != "self"}
+    calls.append(ProbedCall(operation, arguments, ProbedValue(calls)))
+    return calls[-1].result
+
+
 @cache
-def _signature(operation: str) -> inspect.Signature:
-    return inspect.signature(getattr(Vocabulary, operation))
+def _signature(operation: str) -> inspect.Signature | None:
+    method = getattr(Vocabulary, operation, None)
+    return None if method is None else inspect.signature(method)
 
 
 def probe_program(workload: Program, case: Case) -> ProbedProgram:
     """The calls that a program makes, as far as can be told without arrays."""
     probed = ProbedProgram()
     with suppress(Exception):  # a program that looks at its arrays: the first step will tell
-        inputs, parameters = _NamedValues("input"), _NamedValues("parameter")
-        outputs = workload.program(_Probe(probed.calls), parameters, inputs, case)
+        calls = probed.calls
+        inputs, parameters = _NamedValues(calls, "input"), _NamedValues(calls, "parameter")
+        outputs = workload.program(_Probe(calls), parameters, inputs, case)
         probed.values = outputs.values
     return probed

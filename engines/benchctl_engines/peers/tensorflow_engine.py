@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
-from .framework import FrameworkEngine, no_gradient, operations_asked
+from .framework import FrameworkEngine, no_gradient
+from .probed_program import probe_program
 from .tensorflow_operations import TensorflowOperations
 
 
@@ -140,34 +141,23 @@ class TensorflowEngine(FrameworkEngine):
     """TensorFlow under tf.function."""
 
     name = "tf-function"
-    package = "tensorflow"
+    packages = ("tensorflow",)
     extra = "tensorflow"
     distributions = ("tensorflow", "tensorflow-cpu")
+    runner = TensorflowRunner
     operations = TensorflowOperations
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """What the operations can do; convolutions and poolings in NHWC only."""
-        asked = operations_asked(workload, case)
-        for name, attributes in asked:
-            is_image = name in ("conv2d", "max_pool2d")
-            if is_image and attributes.get("layout", "NCHW") != "NHWC":
+        for call in probe_program(workload, case).calls:
+            is_image = call.operation in ("conv2d", "max_pool2d")
+            if is_image and call.arguments["layout"] != "NHWC":
                 return Availability(
                     False,
                     "TensorFlow has no convolution or pooling in layout NCHW on the CPU",
                     "choose -a layout=NHWC, or another engine",
                 )
         return super().supports(workload, case)
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> TensorflowRunner:
-        """A runner that traces the program once."""
-        return TensorflowRunner(workload, case, parameters, inputs, options)
 
 
 def make_tensorflow_engine() -> TensorflowEngine:

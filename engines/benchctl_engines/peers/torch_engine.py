@@ -136,21 +136,10 @@ class TorchEngine(FrameworkEngine):
     """Eager PyTorch."""
 
     name = "torch"
-    package = "torch"
+    packages = ("torch",)
     extra = "torch"
-    distributions = ("torch",)
+    runner = TorchRunner
     operations = TorchOperations
-
-    def prepare(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> TorchRunner:
-        """A runner that executes the program every step."""
-        return TorchRunner(workload, case, parameters, inputs, options)
 
 
 def make_torch_engine() -> TorchEngine:
