@@ -211,11 +211,10 @@ def update_documents(root: Path) -> tuple[Path, ...]:
     Returns the files written. Raises `ReadmeError`, `DemonstrationError` and `StoreError` before
     README.md is touched.
     """
-    run = load_run(root / REFERENCE)
     source = load_source(root)
     readme = root / README
     text = fill(readme.read_text(encoding="utf-8"), source)
-    written = dict.fromkeys(write_demonstration(run, root / DEMONSTRATION))
+    written = dict.fromkeys(write_demonstration(source.run, root / DEMONSTRATION))
     for words in charts_named(text):
         name, owner = _choose_source(words, source)
         written |= dict.fromkeys(write_pictures(owner.charts[name], root / PICTURES, name))

@@ -15,6 +15,7 @@ from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.findings import Interval
 from benchctl.report.peers import YARDSTICK, is_peer
 from benchctl.report.published import Published
+from benchctl.report.sentences import interval_of
 from benchctl.report.table import Table
 from benchctl.report.views import MeasuredCase, View, distinct_runs, is_measured
 from benchctl.report.wording import foot_words, join_words, ratio_words
@@ -78,10 +79,7 @@ def _ratio(arm: ArmSummary) -> float:
 
 
 def _interval(arm: ArmSummary) -> Interval | None:
-    relative = arm.relative
-    if relative is None or relative.low is None or relative.high is None:
-        return None
-    return relative.low, relative.high
+    return None if arm.relative is None else interval_of(arm.relative.low, arm.relative.high)
 
 
 def _ends(arm: ArmSummary) -> Interval:

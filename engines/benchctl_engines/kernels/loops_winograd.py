@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import prange
 
 from .compiled import compiled_loop
+from .dots_tile import prefetch_row
 from .gemm_tile import FROM_RESULT, FROM_ZERO, multiply
 from .host_vectors import FEWEST_ROWS, LANES, WIDTH
 from .winograd_grid import GATHERED, Domain, Staging
@@ -30,7 +31,6 @@ from .winograd_tiles import (
     image_in_6,
     pooled_out_4,
     pooled_out_6,
-    prefetch_line,
     result_out_4,
     result_out_6,
     transpose_block,
@@ -396,8 +396,7 @@ def transform_panel(  # type: ignore[no-untyped-def]
             for tap in range(9):
                 row = w.ctypes.data + 4 * ((tap * C + c) * K + j * WIDTH)
                 table[tap] = row
-                for line in range(0, 4 * WIDTH, 64):
-                    prefetch_line(row + 4 * FILTERS_AHEAD * K + line)
+                prefetch_row(row + 4 * FILTERS_AHEAD * K)
             transform_filter(target + 4 * (c - c_first) * WIDTH, point, m, table)
         return
     for c in range(c_first, c_last, LANES):

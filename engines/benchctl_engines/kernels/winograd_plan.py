@@ -121,12 +121,17 @@ def padded(channels: int) -> int:
     return -(-channels // WIDTH) * WIDTH
 
 
+def domain_floats(geometry: ConvolutionGeometry, m: int) -> int:
+    """Floats of all filters in the domain of F(m x m, 3x3), in whole panels."""
+    return (m + 2) ** 2 * geometry.C * padded(geometry.K)
+
+
 def plan_convolution(
     geometry: ConvolutionGeometry, threads: int, *, pooled: bool, frozen: bool
 ) -> TilePlan:
     """Tiles and memory of a convolution; `pooled`: only its 2x2 maxima are written."""
     m = choose_side(geometry, frozen=frozen)
-    filter_floats = (m + 2) ** 2 * geometry.C * padded(geometry.K)
+    filter_floats = domain_floats(geometry, m)
     shared = filter_floats * FLOAT_BYTES > SHARED_FILTER_BYTES
     block = (SHARED_BLOCK_BYTES if shared else OWN_BLOCK_BYTES), 2 * FEWEST_ROWS
     return _plan(geometry, m, shared, threads, block, filter_floats, m // 2 if pooled else m)
@@ -135,9 +140,9 @@ def plan_convolution(
 def plan_filter_gradient(geometry: ConvolutionGeometry, threads: int) -> TilePlan:
     """Tiles and memory of the products whose sum, out of the domain, is the filter gradient."""
     m = choose_side(geometry, frozen=False)
-    if (m + 2) ** 2 * geometry.C * padded(geometry.K) * FLOAT_BYTES > MOST_SUM_BYTES:
+    if domain_floats(geometry, m) * FLOAT_BYTES > MOST_SUM_BYTES:
         m = min(SIDES)
-    filter_floats = (m + 2) ** 2 * geometry.C * padded(geometry.K)
+    filter_floats = domain_floats(geometry, m)
     most = max(SHARED_BLOCK_BYTES, min(filter_floats * FLOAT_BYTES, MOST_GRADIENT_BLOCK_BYTES))
     block = most, 32
     return _plan(geometry, m, True, threads, block, filter_floats, m)

@@ -187,17 +187,6 @@ def transpose_block(typing_context, source, source_row, target, target_row):  # 
     return types.void(*[types.int64] * 4), generate
 
 
-@intrinsic
-def prefetch_line(typing_context, address):  # type: ignore[no-untyped-def]
-    """Ask for the cache line at an address, which need not be one that can be read."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        VectorBuilder(builder).prefetch(arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
-
-
 # F(4x4, 3x3) and F(6x6, 3x3): images in, gradients in, filters in, results out, filters out.
 image_in_4 = _into_domain(transforms(4).input)
 image_in_6 = _into_domain(transforms(6).input)

@@ -97,11 +97,10 @@ class _Finder:
             _moved_spec(each.spec) if place in places else each.spec
             for place, each in enumerate(node.operands)
         )
-        outputs = primitive.output_specs(inputs, attributes)
         as_written = tuple(each.spec for each in node.operands)
         try:
-            now = self._kernel(primitive, as_written, node.outputs, node.attributes)
-            then = self._kernel(primitive, inputs, outputs, attributes)
+            now = self._kernel(primitive, as_written, node.attributes)
+            then = self._kernel(primitive, inputs, attributes)
         except NoKernelError:
             return False
         return now == then or primitive.name not in _CONVOLUTIONS
@@ -110,11 +109,10 @@ class _Finder:
         self,
         primitive: Primitive,
         inputs: tuple[TensorSpec, ...],
-        outputs: tuple[Any, ...],
         attributes: Mapping[str, Any],
     ) -> str:
-        specs = tuple(each.spec if isinstance(each, Value) else each for each in outputs)
-        request = KernelRequest(inputs, specs, attributes, self._threads)
+        outputs = primitive.output_specs(inputs, attributes)
+        request = KernelRequest(inputs, outputs, attributes, self._threads)
         return select(primitive.name, self._device, request).name
 
 
