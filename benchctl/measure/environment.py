@@ -44,10 +44,14 @@ _SYSTEM = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Model name of the processor, and whether a hypervisor lies between (None: not told)."""
+    """Model name of the processor, and whether a hypervisor lies between (None: not told).
+
+    `version` tells generations apart that a hypervisor gives one name; empty where not told.
+    """
 
     model: str
     virtualised: bool | None
+    version: str = ""
 
 
 def machine_facts() -> dict[str, Any]:
@@ -61,6 +65,7 @@ def machine_facts() -> dict[str, Any]:
     logical = psutil.cpu_count(logical=True) or 1
     identity = {
         "cpu": processor.model,
+        "cpu_version": processor.version,
         "cores": logical,
         "memory_bytes": round(psutil.virtual_memory().total / GIBIBYTE) * GIBIBYTE,
         "architecture": platform.machine(),
@@ -241,6 +246,15 @@ def parse_cpuinfo(text: str) -> Processor:
     return Processor(
         model or platform.machine() or "unknown",
         None if flags is None else "hypervisor" in flags.split(),
+        " ".join(
+            f"{word} {values[name]}"
+            for word, name in (
+                ("family", "cpu family"),
+                ("model", "model"),
+                ("stepping", "stepping"),
+            )
+            if name in values
+        ),
     )
 
 

@@ -111,6 +111,20 @@ def test_processor_is_read_from_cpuinfo(text, model, virtualised):
     assert environment.parse_cpuinfo(text) == environment.Processor(model, virtualised)
 
 
+def test_generations_under_one_name_are_two_machines(monkeypatch):
+    def cpuinfo(family, model):
+        return f"cpu family : {family}\nmodel : {model}\nmodel name : AMD EPYC\nstepping : 1\n"
+
+    ids = set()
+    for family, model in ((25, 17), (26, 2), (26, 17)):
+        processor = environment.parse_cpuinfo(cpuinfo(family, model))
+        assert processor.model == "AMD EPYC"
+        assert processor.version == f"family {family} model {model} stepping 1"
+        monkeypatch.setattr(environment, "read_processor", lambda each=processor: each)
+        ids.add(environment.machine_facts()["id"])
+    assert len(ids) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "cores"),
     [
