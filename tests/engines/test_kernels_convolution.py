@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import kernel_cases as cases
 import numpy as np
@@ -82,6 +83,40 @@ def test_pieces_cover_the_range_once(size, longest):
     assert all(0 < stop - start <= longest for start, stop in pieces)
 
 
+@st.composite
+def wide_geometries(draw):
+    """As `geometries`, large enough that channels or positions fill vectors."""
+    R, S = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    pads = st.integers(0, 3)
+    padding = (draw(st.tuples(pads, pads)), draw(st.tuples(pads, pads)))
+    H, W = draw(st.integers(R, 24)), draw(st.integers(16 + S, 70))
+    N, C, K = draw(st.integers(1, 2)), draw(st.integers(1, 18)), draw(st.integers(1, 40))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    layout = draw(st.sampled_from(["NCHW", "NHWC"]))
+    return layout, (N, C, H, W), (K, C, R, S), stride, padding
+
+
+@settings(max_examples=60, deadline=None)
+@given(wide_geometries(), st.booleans(), st.integers(1, 3))
+def test_lines_of_any_geometry_are_computed_rightly(geometry, exchanged, threads):
+    """Without BLAS; `exchanged`: filters stored the other way round than images."""
+    for case in conv_cases(*geometry):
+        operands = cases.typed_operands(case, "float32")
+        expected = cases.expected_outputs(case, operands)
+        request = replace(cases.make_request(case, operands, expected, "float32"), threads=threads)
+        if exchanged and case.primitive != "conv2d_filter_gradient":
+            other = "NHWC" if geometry[0] == "NCHW" else "NCHW"
+            filters = cases.to_kcrs(operands[1], geometry[0])
+            operands[1] = np.ascontiguousarray(cases.from_kcrs(filters, other))
+            inputs = (request.inputs[0], spec(operands[1].shape, "float32"))
+            attributes = {**request.attributes, "filter_layout": other}
+            request = replace(request, inputs=inputs, attributes=attributes)
+        for row in cases.matching_rows(case.primitive, "cpu", request):
+            if row.name in ("direct", "folded_lines"):
+                outputs = cases.run_kernel(row, request, operands)
+                assert cases.worst_error(outputs[0], expected[0]) <= 1e-6, row.name
+
+
 def request_of(primitive, x_shape, w_shape, layout, padding=((0, 0), (0, 0)), stride=(1, 1)):
     x_shape = tuple(cases.from_nchw(np.empty(x_shape, bool), layout).shape)
     w_shape = tuple(cases.from_kcrs(np.empty(w_shape, bool), layout).shape)
@@ -108,6 +143,15 @@ def test_the_vgg_head_as_convolution_is_a_matrix_product(primitive, layout):
     row = select(primitive, "cpu", request)
     assert row.name == ("gemm" if primitive == "conv2d_filter_gradient" else "small_batch")
     assert row.prepare(request).workspace_bytes < 0.01 * 4 * math.prod(w_shape)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_the_gradient_of_an_image_in_colour_unfolds_nothing(layout):
+    geometry = (4, 3, 224, 224), (64, 3, 3, 3), layout, ((1, 1), (1, 1))
+    request = request_of("conv2d_input_gradient", *geometry)
+    row = select("conv2d_input_gradient", "cpu", request)
+    assert row.name == "folded_lines"
+    assert row.prepare(request).workspace_bytes < 2 << 20
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

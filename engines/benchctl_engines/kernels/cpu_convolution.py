@@ -9,6 +9,7 @@ _MODULES = (
     "cpu_conv_product",
     "cpu_conv_winograd",
     "cpu_conv_direct",
+    "cpu_conv_folded",
     "cpu_conv_panels",
     "cpu_conv_gradients",
 )

@@ -55,7 +55,7 @@ class DenseShape:
         return self.single and nbytes >= LEAST_MATRIX_BYTES and long_sides
 
 
-# run(out, x, w, bias, workspace) on matrices; an empty bias is none.
+# run(out, x, w, bias, workspace) on matrices; an empty bias is none, so is an empty workspace.
 DenseRun = Callable[[Array, Array, Array, Array, Array], None]
 
 
@@ -64,21 +64,48 @@ def prepare_dense(shape: DenseShape, floor: Any, threads: int, *, biased: bool) 
 
     Operands of any rank are viewed as matrices: filters as large as the image are a dense layer.
     """
-    make = _transposed_product if shape.transposed else _plain_product
+    if shape.batch == 1:
+        make = _transposed_row_product if shape.transposed else _row_product
+    else:
+        make = _transposed_product if shape.transposed else _plain_product
     run, nbytes = make(shape, floor, threads)
     batch, depth, columns = shape.batch, shape.depth, shape.columns
     matrix = (columns, depth) if shape.transposed else (depth, columns)
     none: Array = np.empty(0, np.float32)
 
-    def dense(out: Array, x: Array, w: Array, workspace: Array) -> None:
+    def dense(out: Array, x: Array, w: Array, workspace: Array = none) -> None:
         target, rows = out.reshape(batch, columns), x.reshape(batch, depth)
         run(target, rows, w.reshape(matrix), none, workspace)
 
-    def dense_epilogue(out: Array, x: Array, w: Array, bias: Array, workspace: Array) -> None:
+    def dense_epilogue(
+        out: Array, x: Array, w: Array, bias: Array, workspace: Array = none
+    ) -> None:
         target, rows = out.reshape(batch, columns), x.reshape(batch, depth)
         run(target, rows, w.reshape(matrix), bias, workspace)
 
     return Prepared(dense_epilogue if biased else dense, nbytes)
+
+
+def _row_product(shape: DenseShape, floor: Any, threads: int) -> tuple[DenseRun, int]:
+    from .loops_dense import SHARES, multiply_row
+
+    pieces = Pieces()
+    sums_piece = pieces.add((SHARES, shape.columns), "float32")
+
+    def run(out: Array, x: Array, w: Array, bias: Array, workspace: Array) -> None:
+        sums = pieces.view(workspace, sums_piece).reshape(SHARES, -1)
+        multiply_row(out[0], x[0], w, bias, floor, sums, threads)
+
+    return run, pieces.nbytes
+
+
+def _transposed_row_product(shape: DenseShape, floor: Any, threads: int) -> tuple[DenseRun, int]:
+    from .loops_dense import multiply_row_transposed
+
+    def run(out: Array, x: Array, w: Array, bias: Array, workspace: Array) -> None:
+        multiply_row_transposed(out[0], x[0], w, bias, floor, threads)
+
+    return run, 0
 
 
 def _plain_product(shape: DenseShape, floor: Any, threads: int) -> tuple[DenseRun, int]:

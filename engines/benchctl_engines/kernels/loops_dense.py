@@ -2,7 +2,9 @@
 
 BLAS packs the matrix first, for a batch that would use it many times. These loops multiply where
 it lies. float32; a worker is an iteration of the parallel loop and owns columns or rows of the
-result, so that the order of additions does not depend on the number of workers.
+result, or whole shares of its sums, so that the order of additions does not depend on the number
+of workers. A batch of one has loops of its own: nothing is used twice, so the matrix is read from
+front to back, a few lines side by side.
 """
 
 from __future__ import annotations
@@ -24,6 +26,94 @@ Array = npt.NDArray[Any]
 DEPTH_BLOCK = 8
 # Depth of the dot products that are taken at once, so that the batch stays in the second cache.
 DOT_BLOCK = 8192
+
+# A single row's sums are made in so many shares of the depth, however many workers there are.
+SHARES = 16
+# Rows of the matrix that are read side by side for them, each from front to back.
+_STREAMS = 8
+
+
+@compiled_loop(parallel=True, fastmath={"contract"})
+def multiply_row(
+    out: Array, x: Array, w: Array, bias: Array, floor: float, sums: Array, threads: int
+) -> None:
+    """out[M] = max(x[K] @ w[K, M] + bias[M], floor); an empty bias is none.
+
+    `sums` [SHARES, M] is worked in.
+    """
+    K, M = w.shape
+    flat = w.reshape(w.size)
+    groups = K // _STREAMS
+    for worker in prange(threads):
+        for share in range(SHARES * worker // threads, SHARES * (worker + 1) // threads):
+            made = sums[share]
+            made[:] = 0
+            first, last = groups * share // SHARES, groups * (share + 1) // SHARES
+            for k in range(first * _STREAMS, last * _STREAMS, _STREAMS):
+                a, b, c, d, e, f, g, h = (
+                    x[k],
+                    x[k + 1],
+                    x[k + 2],
+                    x[k + 3],
+                    x[k + 4],
+                    x[k + 5],
+                    x[k + 6],
+                    x[k + 7],
+                )
+                lines = flat[k * M : (k + _STREAMS) * M].reshape(_STREAMS, M)
+                l0, l1, l2, l3 = lines[0], lines[1], lines[2], lines[3]
+                l4, l5, l6, l7 = lines[4], lines[5], lines[6], lines[7]
+                for j in range(M):
+                    value = made[j] + a * l0[j] + b * l1[j] + c * l2[j] + d * l3[j]
+                    made[j] = value + e * l4[j] + f * l5[j] + g * l6[j] + h * l7[j]
+            if share == SHARES - 1:
+                for k in range(groups * _STREAMS, K):
+                    line = flat[k * M : (k + 1) * M]
+                    for j in range(M):
+                        made[j] += x[k] * line[j]
+    for j in range(M):
+        value = sums[0, j]
+        for share in range(1, SHARES):
+            value += sums[share, j]
+        if bias.size:
+            value += bias[j]
+        out[j] = floor if value <= floor else value
+
+
+# Rows of the transposed matrix that are read side by side.
+_DOTS = 4
+
+
+@compiled_loop(parallel=True, fastmath={"contract", "reassoc"})
+def multiply_row_transposed(
+    out: Array, x: Array, w: Array, bias: Array, floor: float, threads: int
+) -> None:
+    """out[M] = max(x[K] @ w[M, K].T + bias[M], floor); an empty bias is none."""
+    M, K = w.shape
+    flat = w.reshape(w.size)
+    groups = M // _DOTS
+    for worker in prange(threads):
+        for group in range(groups * worker // threads, groups * (worker + 1) // threads):
+            m = group * _DOTS
+            lines = flat[m * K : (m + _DOTS) * K].reshape(_DOTS, K)
+            l0, l1, l2, l3 = lines[0], lines[1], lines[2], lines[3]
+            s0 = s1 = s2 = s3 = np.float32(0)
+            for k in range(K):
+                s0 += x[k] * l0[k]
+                s1 += x[k] * l1[k]
+                s2 += x[k] * l2[k]
+                s3 += x[k] * l3[k]
+            out[m], out[m + 1], out[m + 2], out[m + 3] = s0, s1, s2, s3
+    for m in range(groups * _DOTS, M):
+        total = np.float32(0)
+        for k in range(K):
+            total += x[k] * flat[m * K + k]
+        out[m] = total
+    for m in range(M):
+        value = out[m]
+        if bias.size:
+            value += bias[m]
+        out[m] = floor if value <= floor else value
 
 
 @compiled_loop(parallel=True)
