@@ -73,6 +73,7 @@ def test_the_emitted_operations_are_the_matrix(m, name, turned, data):
 
 def forced(monkeypatch, m):
     monkeypatch.setattr(winograd_plan, "choose_side", lambda geometry, frozen: m)
+    monkeypatch.setattr(winograd_plan, "choose_gradient_side", lambda geometry: m)
 
 
 def request_for(primitive, operands, result, layout, threads=2, **attributes):

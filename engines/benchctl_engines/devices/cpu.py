@@ -68,19 +68,31 @@ class BufferPool:
         self._idle_references = self._count_when_idle()
 
     def _count_when_idle(self) -> int:
-        """What getrefcount says, in the loop of `take`, of a block that no array views."""
+        """What getrefcount says, in the loop of `_idle_block`, of a block that no array views."""
         counts = [getrefcount(block) for block, _ in [(np.empty(1, np.uint8), 0)]]
         return counts[0]
 
     def take(self, spec: TensorSpec) -> Array:
         """An uninitialised array of this spec, 64-byte aligned."""
-        nbytes = spec.nbytes
+        block, offset = self._idle_block(spec.nbytes)
+        return ndarray(spec.shape, spec.numpy_dtype, block, offset)
+
+    def take_scratch(self, nbytes: int) -> Array:
+        """Uninitialised bytes for one kernel's call, of a block that others of like size share.
+
+        Every kernel asks for another size: blocks of exactly these would lie idle most of a step.
+        """
+        block, offset = self._idle_block(1 << (nbytes - 1).bit_length())
+        return ndarray((nbytes,), np.uint8, block, offset)
+
+    def _idle_block(self, nbytes: int) -> tuple[Array, int]:
+        """A block of this size that no array views, and the offset of its first aligned byte."""
         blocks = self._blocks.get(nbytes)
         if blocks is None:
             blocks = self._blocks[nbytes] = []
         for block, offset in blocks:
             if getrefcount(block) == self._idle_references:
-                return ndarray(spec.shape, spec.numpy_dtype, block, offset)
+                return block, offset
         block = np.empty(nbytes + _ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % _ALIGNMENT
         blocks.append((block, offset))
@@ -88,7 +100,7 @@ class BufferPool:
         self.held_bytes += nbytes
         self._trim()
         self.peak_bytes = max(self.peak_bytes, self.held_bytes)
-        return ndarray(spec.shape, spec.numpy_dtype, block, offset)
+        return block, offset
 
     def _busy(self, blocks: list[tuple[Array, int]]) -> list[tuple[Array, int]]:
         return [
@@ -182,7 +194,7 @@ class Device:
 
     def scratch(self, spec: TensorSpec) -> Array:
         """Uninitialised, 64-byte aligned bytes for a kernel to work in."""
-        return self.pool.take(spec) if self.pooled else aligned_bytes(spec.nbytes)
+        return self.pool.take_scratch(spec.nbytes) if self.pooled else aligned_bytes(spec.nbytes)
 
     def empty(self, spec: TensorSpec) -> Array:
         """An uninitialised array of this spec."""

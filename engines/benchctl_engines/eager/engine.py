@@ -23,8 +23,8 @@ from ..devices.availability import device_availability
 from ..devices.cpu import Device
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
-from ..primitives.operations import assign_sub
 from ..primitives.randomness import random
+from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from .profile import profile_steps
 from .tape import gradients, no_grad
@@ -154,9 +154,12 @@ class EagerRunner:
 
     def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
         with no_grad():
-            for source, gradient in zip(sources, found, strict=True):
+            # Each gradient goes as soon as it is used.
+            found.reverse()
+            for source in sources:
+                gradient = found.pop()
                 if gradient is not None:
-                    assign_sub(source, self._rate * gradient)
+                    assign_sub_scaled(source, gradient, scale=self._rate)
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""

@@ -24,13 +24,14 @@ MAKE_COST = 8
 PANEL_BYTES = 512 << 10
 # Filters above this size leave no room in the caches for tiles of every worker's own.
 SHARED_FILTER_BYTES = 10 << 20
+# Then tiles come from the cache that all share, which costs this much more.
+SHARED_COST = 1.15
 # The tiles of a block, in both domains: for a worker's own cache, and for the cache of all.
 OWN_BLOCK_BYTES = 768 << 10
 SHARED_BLOCK_BYTES = 20 << 20
-# For a filter gradient each block costs a pass over all sums, so blocks grow with them.
-MOST_GRADIENT_BLOCK_BYTES = 32 << 20
-# Larger sums cost more memory than F(6x6) saves time: they are needed when all activations are.
-MOST_SUM_BYTES = 48 << 20
+# Larger filters or sums cost more memory than F(6x6) saves time: in a step of training they are
+# needed while all activations are.
+MOST_STEP_BYTES = 48 << 20
 MOST_STRIP_TILES = 16
 _LINE = 64 // FLOAT_BYTES
 
@@ -58,8 +59,13 @@ def tile_count(geometry: ConvolutionGeometry, m: int) -> int:
     return geometry.N * -(-geometry.P // m) * -(-geometry.Q // m)
 
 
-def cost(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> int:
+def cost(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> float:
     """Cost of F(m x m, 3x3); `frozen` filters are in the domain already."""
+    shared = _filter_bytes(geometry, m) > SHARED_FILTER_BYTES
+    return _work(geometry, m, frozen=frozen) * (SHARED_COST if shared else 1)
+
+
+def _work(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> int:
     points, tiles = (m + 2) ** 2, tile_count(geometry, m)
     channels, pairs = geometry.C + geometry.K, geometry.C * geometry.K
     per_point = tiles * pairs + tiles * channels * TRANSFORM_COST
@@ -69,7 +75,18 @@ def cost(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> int:
 
 def choose_side(geometry: ConvolutionGeometry, *, frozen: bool) -> int:
     """The side of a tile of results that costs least."""
-    return min(SIDES, key=lambda m: cost(geometry, m, frozen=frozen))
+    side = min(SIDES, key=lambda m: cost(geometry, m, frozen=frozen))
+    return side if frozen else _within_memory(geometry, side)
+
+
+def choose_gradient_side(geometry: ConvolutionGeometry) -> int:
+    """The side for a filter gradient, whose tiles come from the cache of all whatever it is."""
+    side = min(SIDES, key=lambda m: _work(geometry, m, frozen=False))
+    return _within_memory(geometry, side)
+
+
+def _within_memory(geometry: ConvolutionGeometry, side: int) -> int:
+    return min(SIDES) if _filter_bytes(geometry, side) > MOST_STEP_BYTES else side
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +143,25 @@ def domain_floats(geometry: ConvolutionGeometry, m: int) -> int:
     return (m + 2) ** 2 * geometry.C * padded(geometry.K)
 
 
+def _filter_bytes(geometry: ConvolutionGeometry, m: int) -> int:
+    return domain_floats(geometry, m) * FLOAT_BYTES
+
+
 def plan_convolution(
     geometry: ConvolutionGeometry, threads: int, *, pooled: bool, frozen: bool
 ) -> TilePlan:
     """Tiles and memory of a convolution; `pooled`: only its 2x2 maxima are written."""
     m = choose_side(geometry, frozen=frozen)
     filter_floats = domain_floats(geometry, m)
-    shared = filter_floats * FLOAT_BYTES > SHARED_FILTER_BYTES
+    shared = _filter_bytes(geometry, m) > SHARED_FILTER_BYTES
     block = (SHARED_BLOCK_BYTES if shared else OWN_BLOCK_BYTES), 2 * FEWEST_ROWS
     return _plan(geometry, m, shared, threads, block, filter_floats, m // 2 if pooled else m)
 
 
 def plan_filter_gradient(geometry: ConvolutionGeometry, threads: int) -> TilePlan:
     """Tiles and memory of the products whose sum, out of the domain, is the filter gradient."""
-    m = choose_side(geometry, frozen=False)
-    if domain_floats(geometry, m) * FLOAT_BYTES > MOST_SUM_BYTES:
-        m = min(SIDES)
-    filter_floats = domain_floats(geometry, m)
-    most = max(SHARED_BLOCK_BYTES, min(filter_floats * FLOAT_BYTES, MOST_GRADIENT_BLOCK_BYTES))
-    block = most, 32
+    m = choose_gradient_side(geometry)
+    filter_floats, block = domain_floats(geometry, m), (SHARED_BLOCK_BYTES, 32)
     return _plan(geometry, m, True, threads, block, filter_floats, m)
 
 
