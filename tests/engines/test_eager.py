@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchctl_engines import eager, static
-from benchctl_engines.devices.cpu import POOLED_BYTES, BufferPool, Device
+from benchctl_engines.devices.cpu import LENDING_BYTES, POOLED_BYTES, BufferPool, Device
 from benchctl_engines.eager import no_grad, tensor
 from benchctl_engines.eager.engine import EagerVocabulary
 from benchctl_engines.primitives.primitive import PRIMITIVES, OperandError, UndeclaredSaveError
@@ -269,6 +269,36 @@ def test_a_block_in_use_is_not_handed_out_again():
     third = pool.take(wanted)
     assert third.ctypes.data == address and third.ctypes.data % 64 == 0
     assert pool.held_bytes == 800
+
+
+def test_scratch_of_like_sizes_shares_a_block():
+    pool = BufferPool()
+    for nbytes in (900_000, 1_000_000, 1 << 20, 600_000):
+        scratch = pool.take_scratch(nbytes)
+        assert scratch.nbytes == nbytes and scratch.ctypes.data % 64 == 0
+        scratch[...] = 1
+        del scratch
+    assert pool.held_bytes == 1 << 20
+    both = pool.take_scratch(600_000), pool.take_scratch(700_000)
+    assert not np.shares_memory(*both)
+
+
+def test_an_idle_block_of_up_to_twice_the_size_is_used_again():
+    pool = BufferPool()
+    large = pool.take(spec((LENDING_BYTES // 2,), "float32"))
+    busy = pool.take(spec((LENDING_BYTES // 4,), "float32"))
+    address = large.ctypes.data
+    assert pool.held_bytes == 3 * LENDING_BYTES
+    del large
+    second = pool.take(spec((LENDING_BYTES // 4,), "float32"))
+    assert second.ctypes.data == address and not np.shares_memory(second, busy)
+    # In use now, whatever its size: neither size is handed the same block.
+    again = pool.take(spec((LENDING_BYTES // 2,), "float32"))
+    assert not np.shares_memory(second, again)
+    del again
+    small = pool.take(spec((LENDING_BYTES // 4 - 1,), "float32"))
+    assert small.nbytes == LENDING_BYTES - 4
+    assert pool.held_bytes == 5 * LENDING_BYTES + small.nbytes
 
 
 @pytest.mark.parametrize("keep_tape", [False, True])

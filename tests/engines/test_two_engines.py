@@ -367,4 +367,8 @@ def test_engines_choose_the_same_kernels():
         runner.step()
         chosen.append(set(runner.facts().kernels))
         runner.close()
-    assert chosen[0] == chosen[1]
+    # Eager updates a parameter in one pass; static, with all passes off, as it is written.
+    eager_only, static_only = chosen[0] - chosen[1], chosen[1] - chosen[0]
+    assert {name.split(":")[0] for name in eager_only} == {"assign_sub_scaled"}
+    assert {name.split(":")[0] for name in static_only} == {"assign_sub", "multiply"}
+    assert len(chosen[0] & chosen[1]) > 10

@@ -19,6 +19,9 @@ from ..primitives.specs import TensorSpec
 POOLED_BYTES = 128 * 1024
 """Arrays of at least this size come from the pool: malloc maps them anew (M_MMAP_THRESHOLD)."""
 
+LENDING_BYTES = 1 << 20
+"""From here on an idle block of up to twice the size is used rather than a new one."""
+
 _ALIGNMENT = 64
 
 
@@ -86,13 +89,21 @@ class BufferPool:
         return ndarray((nbytes,), np.uint8, block, offset)
 
     def _idle_block(self, nbytes: int) -> tuple[Array, int]:
-        """A block of this size that no array views, and the offset of its first aligned byte."""
+        """A block that no array views, and the offset of its first aligned byte.
+
+        It is of this size, or where many bytes are asked for and none is idle, of up to twice it.
+        """
         blocks = self._blocks.get(nbytes)
         if blocks is None:
             blocks = self._blocks[nbytes] = []
         for block, offset in blocks:
             if getrefcount(block) == self._idle_references:
                 return block, offset
+        if nbytes >= LENDING_BYTES:
+            for size in sorted(each for each in self._blocks if nbytes < each <= 2 * nbytes):
+                for block, offset in self._blocks[size]:
+                    if getrefcount(block) == self._idle_references:
+                        return block, offset
         block = np.empty(nbytes + _ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % _ALIGNMENT
         blocks.append((block, offset))
