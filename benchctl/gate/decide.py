@@ -1,0 +1,134 @@
+"""The gate's decisions: screen all cases, confirm the candidates on fresh rounds.
+
+Screening costs few rounds and may err; only rounds measured afterwards decide, so a case is called
+a regression wrongly no more often than the confirmation allows, whatever the screen did. Pure
+arithmetic on ln(head time / base time) of paired rounds, by case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchctl.stats.multiplicity import holm
+from benchctl.stats.planner import minimum_rounds
+from benchctl.stats.signed_rank import confidence_interval, hodges_lehmann, p_value
+from benchctl.stats.verdict import DEFAULT_CONFIDENCE, DEFAULT_MARGIN, Judgement, Verdict, judge
+
+LogRatios = Mapping[str, Sequence[float]]
+
+
+class TooFewRoundsError(ValueError):
+    """The rounds asked for cannot reject anything, whatever is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """How many rounds each stage takes and what it may err.
+
+    `margin` is the slowdown, as a fraction of the time, that is not worth an alarm; `margins` are
+    those of single cases. `screen_alpha` is the error of one case's screen, `confirm_alpha` that of
+    the whole gate (Holm over the candidates).
+    """
+
+    margin: float = DEFAULT_MARGIN
+    margins: Mapping[str, float] = field(default_factory=dict)
+    screen_rounds: int = 12
+    screen_alpha: float = 0.10
+    confirm_rounds: int = 30
+    confirm_alpha: float = 0.01
+
+    def margin_of(self, case_id: str) -> float:
+        """The margin that holds for a case."""
+        return self.margins.get(case_id, self.margin)
+
+    def check(self, cases: int) -> None:
+        """Raise `TooFewRoundsError` where a stage could not reject even the clearest slowdown.
+
+        With R rounds the smallest one-sided p-value is 2**-R, and Holm multiplies it by the number
+        of candidates, at most all cases.
+        """
+        stages = (
+            ("screening", self.screen_rounds, self.screen_alpha, 1),
+            ("confirming", self.confirm_rounds, self.confirm_alpha, cases),
+        )
+        for stage, rounds, alpha, comparisons in stages:
+            needed = minimum_rounds(1 - alpha, comparisons, sides=1)
+            if rounds < needed:
+                raise TooFewRoundsError(
+                    f"{stage} {cases} cases at {alpha:.0%} needs at least {needed} rounds, "
+                    f"received {rounds}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A candidate on fresh rounds: ln(head / base), its interval, and the p-value after Holm.
+
+    `p_value` is one-sided, against a slowdown within the margin. The interval is None where the
+    rounds are too few.
+    """
+
+    estimate: float
+    interval: tuple[float, float] | None
+    p_value: float
+    regressed: bool
+
+
+def slowdown_p_value(log_ratios: Sequence[float], margin: float) -> float:
+    """How likely these rounds are where the slowdown does not exceed the margin."""
+    shift = math.log1p(margin)
+    return p_value([each - shift for each in log_ratios], "greater")
+
+
+def candidates(screened: LogRatios, rule: GateRule) -> list[str]:
+    """The cases that may have become slower: the confirmation decides."""
+    return [
+        case_id
+        for case_id, log_ratios in screened.items()
+        if slowdown_p_value(log_ratios, rule.margin_of(case_id)) <= rule.screen_alpha
+    ]
+
+
+def confirm(fresh: LogRatios, rule: GateRule) -> dict[str, Confirmation]:
+    """What rounds measured after the screen say of each candidate.
+
+    The candidates' errors share `confirm_alpha`; a candidate that could not be measured again is
+    not among `fresh` and must be called failed, not clean.
+    """
+    p_values = {
+        case_id: slowdown_p_value(log_ratios, rule.margin_of(case_id))
+        for case_id, log_ratios in fresh.items()
+    }
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return {
+        case_id: Confirmation(
+            estimate=hodges_lehmann(log_ratios),
+            interval=confidence_interval(log_ratios, DEFAULT_CONFIDENCE),
+            p_value=adjusted[case_id],
+            regressed=adjusted[case_id] <= rule.confirm_alpha,
+        )
+        for case_id, log_ratios in fresh.items()
+    }
+
+
+def judge_control(log_ratios: Sequence[float], margin: float = DEFAULT_MARGIN) -> Judgement:
+    """Base against base: anything but no difference is the machine's doing."""
+    return judge(log_ratios, margin)
+
+
+def contaminated(control: Judgement, margin: float = DEFAULT_MARGIN) -> bool:
+    """Whether a control is off by more than the margin, and not by chance.
+
+    Code that cannot have changed differs: so would every other case, and none can be believed.
+    """
+    if control.low is None or control.high is None:
+        return False
+    is_off = abs(control.estimate) > math.log1p(margin)
+    return is_off and not control.low <= 0 <= control.high
+
+
+def settled(judgement: Judgement) -> bool:
+    """Whether rounds of the screen already answer: the same, or faster."""
+    return judgement.verdict in (Verdict.SAME, Verdict.FASTER)
