@@ -13,6 +13,8 @@ HINT_INDENT = " " * len("error: ")
 # By name, so that rendering an error imports nothing heavy: benchctl's own errors only.
 EXIT_CODES = {
     "PlanError": Exit.USAGE,
+    "GateError": Exit.USAGE,
+    "BuildError": Exit.FAILED,
     "AxisError": Exit.USAGE,
     "RecordError": Exit.USAGE,
     "EmptyStoreError": Exit.NOTHING_MEASURED,

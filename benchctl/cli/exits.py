@@ -22,10 +22,10 @@ class Exit(IntEnum):
 
 MEANINGS = (
     (Exit.OK, "everything asked for was done"),
-    (Exit.REGRESSION, "a confirmed regression (reserved for comparisons)"),
+    (Exit.REGRESSION, "a confirmed regression (gate; compare with --fail-slower)"),
     (Exit.USAGE, "wrong usage or configuration, or an unreadable store"),
-    (Exit.INCONCLUSIVE, "inconclusive (reserved for comparisons with --strict)"),
-    (Exit.CONTAMINATED, "the machine was disturbed (reserved for comparisons)"),
+    (Exit.INCONCLUSIVE, "inconclusive (with --strict only)"),
+    (Exit.CONTAMINATED, "the machine was disturbed: a control differs from itself"),
     (Exit.FAILED, "a case crashed, ran out of time or gave a wrong result, or the disk is full"),
     (Exit.NOTHING_MEASURED, "nothing was measured: device or engine missing, or an empty store"),
     (Exit.DEFECT, "a defect of benchctl itself"),

@@ -44,12 +44,15 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
             "benchctl run slides measures what the report shows; benchctl run xyz is a quick start",
             Exit.NOTHING_MEASURED,
         )
+    from benchctl.history.acknowledgements import load_acknowledgements
     from benchctl.report.build import build_report
     from benchctl.report.wording import plural
 
     note(f"drawing {plural(len(measured), 'run')} ...")
     try:
-        files = build_report(measured, out or store / "report")
+        files = build_report(
+            measured, out or store / "report", acknowledgements=load_acknowledgements(store)
+        )
     except OSError as error:
         raise CliError(
             f"{error.filename or out} cannot be written: {error.strerror or error}",

@@ -61,6 +61,11 @@ LAST = "last"
 @click.option("--reference", default="", metavar="ENGINE", help="Compare with this one.")
 @seed_option
 @threads_option
+@click.option(
+    "--shard",
+    metavar="I/N|auto",
+    help="Measure the I-th of N parts of the plan; auto asks a job array. `merge` joins them.",
+)
 @format_options
 @store_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and a time estimate; run nothing.")
@@ -88,6 +93,7 @@ def run(
     reference: str,
     seed: int,
     threads: int | None,
+    shard: str | None,
     json_target: str | None,
     markdown: bool,
     csv_format: bool,
@@ -129,6 +135,10 @@ def run(
         timeout_seconds=timeout,
     )
     plan = make_plan(request)
+    if shard is not None:
+        from benchctl.plan.shards import parse_shard, shard_plan
+
+        plan = shard_plan(plan, *parse_shard(shard))
     if dry_run:
         from benchctl.report.plans import plan_lines
 
@@ -149,6 +159,7 @@ _OF_THE_PLAN = {
     "reference": "--reference",
     "seed": "--seed",
     "threads": "--threads",
+    "shard": "--shard",
     "dry_run": "--dry-run",
     "keep_blas_override": "--keep-blas-override",
     "timeout": "--timeout",

@@ -10,10 +10,11 @@ from typing import Any
 
 from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
 from benchctl.measure.protocol import ArmFailure, Message, read_verification
-from benchctl.measure.settings import MeasureSettings, worker_environment
+from benchctl.measure.settings import MeasureSettings, subject_environment, worker_environment
 from benchctl.measure.worker_client import Launch, Worker, request
 from benchctl.plan.order import round_seed
-from benchctl.store.record import ArmResult, ArmRound, CaseSpec, Memory, Phases, Plan
+from benchctl.plan.subjects import subject_of
+from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseSpec, Memory, Phases, Plan
 
 ENGINE_PEAK_COUNTS = ("arena_bytes", "pool_peak_bytes")
 """Counts of an engine that are its own memory peak, the first that it gives."""
@@ -33,9 +34,11 @@ class CaseContext:
         """The seed of a round's inputs; the reference takes those of round 0."""
         return round_seed(self.plan.seed, self.case.id, round_number)
 
-    def environment(self, cache: Path) -> dict[str, str]:
+    def environment(self, cache: Path, arm: ArmSpec | None = None) -> dict[str, str]:
         """The environment of a worker that keeps compiled kernels in `cache`."""
-        return worker_environment(self.settings, self.plan.threads, cache)
+        found = worker_environment(self.settings, self.plan.threads, cache)
+        subject = None if arm is None else subject_of(self.plan, arm)
+        return found if subject is None else subject_environment(subject, found)
 
     def arrays(self, round_number: int) -> dict[str, Any]:
         """The fields of a request that name the case and its arrays."""
@@ -136,8 +139,8 @@ class ArmRun:
         """Start a worker and let it import the engine; `wait_import` comes next."""
         context = self._context
         self._start_ns = context.clock.now_ns()
-        self._worker = context.launch(context.environment(cache))
         arm = self.result.arm
+        self._worker = context.launch(context.environment(cache, arm))
         timeout_seconds = self._settings.import_timeout_seconds
         self._worker.post("import", timeout_seconds, engine=arm.engine, device=arm.device)
 

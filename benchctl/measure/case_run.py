@@ -98,7 +98,9 @@ class CaseRun:
 
     def _compute_reference(self, folder: Path) -> None:
         settings = self._settings
-        worker = self._context.launch(self._context.environment(settings.cache_folder))
+        # Of two subjects the later, the head, brings the workload whose results are right.
+        arm = [each.result.arm for each in self.arms.values()][-1]
+        worker = self._context.launch(self._context.environment(settings.cache_folder, arm))
         try:
             arrays = self._context.arrays(round_number=0)
             timeout_seconds = settings.reference_timeout_seconds
@@ -117,7 +119,7 @@ class CaseRun:
 
     def _measure_rounds(self, deadline: Deadline) -> None:
         together = self._fits_in_memory()
-        orders = round_orders(list(self.arms), self.planned_rounds, self._context.input_seed(0))
+        orders = self._orders()
         begin_ns = self._clock.now_ns()
         done = 0
         for number, order in enumerate(orders):
@@ -171,6 +173,26 @@ class CaseRun:
         if taken:
             self._log.append_rounds(self.case.id, taken)
             self.finished_rounds.add(number)
+
+    def measure_fresh_round(self, number: int) -> None:
+        """One round of every arm, each in a process of its own that ends with the round."""
+        order = self._orders()[number]
+        with self._workers_ended():
+            self._start_together(self._alive(), number)
+            for arm in self._alive():
+                if not arm.has_started and self._attempt(arm, ArmRun.keep_warm_start):
+                    self._log.append_arm(self.case.id, arm.result)
+            self._measure_round(number, order, together=True)
+            for arm in self._alive():
+                self._attempt(arm, ArmRun.finish_worker)
+
+    def end_rounds(self) -> None:
+        """Keep what the last processes said of themselves."""
+        for arm in self._alive():
+            self._log.append_arm(self.case.id, arm.result)
+
+    def _orders(self) -> list[tuple[str, ...]]:
+        return round_orders(list(self.arms), self.planned_rounds, self._context.input_seed(0))
 
     # Workers -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchctl.plan.errors import MissingFileError, UnknownNameError
 from benchctl.store.record import ArmStatus, OutputCheck, Verification
 
 Message = dict[str, Any]
@@ -103,6 +104,9 @@ def failure_from_error(
             notes,
         )
     hint = str(getattr(error, "hint", ""))
+    # A plan is checked where it is made; another revision of the code may lack the case.
+    if isinstance(error, MissingFileError | UnknownNameError):
+        return ArmFailure("unavailable", str(error), hint, notes)
     missing = isinstance(error, ImportError) or isinstance(error.__cause__, ImportError)
     if missing and doing == "import":
         return ArmFailure("unavailable", str(error), hint or "install what is missing", notes)

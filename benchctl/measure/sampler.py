@@ -86,14 +86,26 @@ class Samples:
 
 
 def warm_up(step: Step, clock: Clock, rule: WarmUpRule) -> WarmUp:
-    """Run `step` until it is as fast as it gets."""
+    """Run `step` until it is as fast as it gets; raises `ClockError` where time goes back."""
     recent: deque[int] = deque(maxlen=2 * rule.window)
-    steps = 0
+    steps = steps_back = 0
     begin = clock.now_ns()
     while True:
         start = clock.now_ns()
         step()
-        recent.append(clock.now_ns() - start)
+        elapsed = clock.now_ns() - start
+        if elapsed < 0:
+            # Such a step tells nothing, and the moment of the beginning went back with the clock.
+            begin += elapsed
+            steps_back += 1
+            if steps_back == _CLOCK_RETRIES:
+                raise ClockError(
+                    f"a step expected a time of 0 or more, received {elapsed} ns after others "
+                    f"below 0, {_CLOCK_RETRIES} in a row: the clock goes back"
+                )
+            continue
+        steps_back = 0
+        recent.append(elapsed)
         steps += 1
         seconds = seconds_since(clock, begin)
         enough = steps >= rule.min_steps and seconds >= rule.min_seconds

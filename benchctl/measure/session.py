@@ -25,7 +25,11 @@ from benchctl.measure.worker_client import Launch, ProcessWorker
 from benchctl.plan.schedule import plan_of_case
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
 
+INTERLEAVED = "interleaved"
+"""The key of a plan's settings that asks for every round of all cases before the next."""
+
 __all__ = [
+    "INTERLEAVED",
     "ArmFailure",
     "Observer",
     "RunLog",
@@ -80,6 +84,10 @@ def measure(
             )
             for case in plan.cases
         ]
+        if plan.settings.get(INTERLEAVED):
+            _measure_interleaved(runs, observer)
+            journal.finish()
+            return
         all_measured = _measure_cases(runs, Budget(clock, seconds))
         if not all_measured:
             missing = sum(not run.has_results for run in runs)
@@ -104,6 +112,27 @@ def _measure_cases(runs: list[CaseRun], budget: Budget) -> bool:
         elif not budget.is_spent:
             run.measure(budget.deadline(cases_left=len(open_runs) - open_runs.index(run)))
     return all(run.has_results for run in runs)
+
+
+def _measure_interleaved(runs: list[CaseRun], observer: Observer) -> None:
+    """Check all cases, then measure round by round over all of them, each arm in a new process.
+
+    Every other round takes the cases in reverse, so that a drift over a pair of rounds cancels.
+    """
+    for run in runs:
+        observer.case_started(run.case, [arm.result.arm for arm in run.arms.values()])
+        run.check()
+    for number in range(max(run.planned_rounds for run in runs)):
+        for run in runs if number % 2 == 0 else reversed(runs):
+            if number in run.finished_rounds or run.is_complete:
+                continue
+            run.measure_fresh_round(number)
+            observer.round_finished(
+                run.case, len(run.finished_rounds), run.planned_rounds, seconds_left=None
+            )
+    for run in runs:
+        run.end_rounds()
+        observer.case_finished(run.case)
 
 
 def verify(

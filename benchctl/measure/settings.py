@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchctl.measure.sampler import SampleRule, WarmUpRule
 from benchctl.store.record import Plan
+
+if TYPE_CHECKING:
+    from benchctl.plan.subjects import Subject
 
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables that force BLAS kernels other than those the machine would choose."""
@@ -119,3 +124,43 @@ def worker_environment(
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
+
+
+WORKING_FOLDER = "BENCHCTL_WORKING_FOLDER"
+"""The variable that names the folder in which a worker runs."""
+
+
+COMMAND_PYTHONPATH = "BENCHCTL_COMMAND_PYTHONPATH"
+"""The variable with what a command line under test is to have as its PYTHONPATH."""
+
+
+def subject_environment(subject: Subject, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a worker that runs a subject: its modules before those of this process.
+
+    The harness itself stays the one that runs here, whatever revision the subject brings along.
+    """
+    paths = [str(harness_link()), *subject.paths, environment.get("PYTHONPATH", "")]
+    own = [*subject.paths, os.environ.get("PYTHONPATH", "")]
+    found = {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        COMMAND_PYTHONPATH: os.pathsep.join(path for path in own if path),
+    }
+    if subject.folder:
+        found[WORKING_FOLDER] = subject.folder
+    return found
+
+
+def harness_link() -> Path:
+    """A folder from which `benchctl` alone can be imported: the package that runs here."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(str(package).encode()).hexdigest()[:12]
+    folder = user_cache_folder() / "harness" / digest
+    link = folder / package.name
+    if not link.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Another process may have made it meanwhile; a link whose target is gone leads nowhere.
+        link.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(package, target_is_directory=True)
+    return folder

@@ -28,6 +28,7 @@ from benchctl.measure.protocol import (
     verification_message,
 )
 from benchctl.measure.sampler import SampleRule, WarmUpRule, take_samples, warm_up
+from benchctl.measure.settings import WORKING_FOLDER
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,
@@ -346,6 +347,8 @@ def take_protocol_pipes() -> tuple[BinaryIO, BinaryIO]:
 def main() -> int:
     """Serve one session; Ctrl-C is the session's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if folder := os.environ.get(WORKING_FOLDER):
+        os.chdir(folder)
     requests, replies = take_protocol_pipes()
     serve(requests, replies, WallClock())
     return 0

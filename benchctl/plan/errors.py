@@ -15,6 +15,10 @@ class PlanError(Exception):
         self.hint = hint
 
 
+class MissingFileError(PlanError):
+    """A file of the user that is not there."""
+
+
 class UnknownNameError(PlanError):
     """A name that does not exist, with the nearest that does and all choices.
 

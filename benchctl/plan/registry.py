@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,10 @@ def load_workload(name_or_path: str) -> Workload:
         from benchctl.plan.user_file import load_workload_file
 
         return load_workload_file(name_or_path)
+    if is_import_reference(name_or_path):
+        module, _, class_name = name_or_path.partition(":")
+        made: Workload = getattr(import_module(module), class_name)()
+        return made
     workload = _make(_find(WORKLOADS, "workload", name_or_path), "workload")
     if not isinstance(workload, Workload):
         raise PlanError(
@@ -59,6 +64,11 @@ def load_workload(name_or_path: str) -> Workload:
             "its entry point must name a subclass of benchctl_workloads.Workload",
         )
     return workload
+
+
+def is_import_reference(text: str) -> bool:
+    """Whether `text` is a "package.module:Class" of the harness's own, not meant for users."""
+    return ":" in text and text.startswith("benchctl.")
 
 
 def is_file_reference(text: str) -> bool:

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from benchctl.plan.errors import PlanError, UnknownNameError
+from benchctl.plan.errors import MissingFileError, PlanError, UnknownNameError
 from benchctl.plan.registry import first_line
 from benchctl_workloads.workload import Axis, Workload
 
@@ -52,7 +52,9 @@ def describe_error(error: BaseException, path: Path) -> str:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise PlanError(f"no workload in {path}: the file {what}", "expected ./my_workload.py")
+        raise MissingFileError(
+            f"no workload in {path}: the file {what}", "expected ./my_workload.py"
+        )
     absolute = path.resolve()
     digest = hashlib.sha256(str(absolute).encode()).hexdigest()[:12]
     name = f"benchctl_user_{digest}"

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchctl.history.acknowledgements import Acknowledgement
 from benchctl.report.charts import gradient, heads, layout, memory, peers, phases, sizes, vgg
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.files import svg_text, write_png
 from benchctl.report.html import render_page
 from benchctl.report.published import Published, load_published
+from benchctl.report.trends import trend_sections
 from benchctl.report.views import View, make_views
 from benchctl.store.record import Run
 
@@ -41,7 +43,13 @@ class ReportFiles:
     missing: tuple[MissingChart, ...]
 
 
-def build_report(runs: Sequence[Run], out: Path, *, embed_records: bool = True) -> ReportFiles:
+def build_report(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    embed_records: bool = True,
+    acknowledgements: Sequence[Acknowledgement] = (),
+) -> ReportFiles:
     """Write the report of `runs` to the folder `out`.
 
     Of each case and machine the newest measurement is shown; the pictures of the machine measured
@@ -49,7 +57,14 @@ def build_report(runs: Sequence[Run], out: Path, *, embed_records: bool = True) 
     cannot be written.
     """
     published = load_published()
-    drawn = [(view, draw_charts(view, published)) for view in make_views(runs)]
+    trends = trend_sections(runs, acknowledgements)
+    drawn = [
+        (
+            view,
+            (*draw_charts(view, published), *trends.get((view.machine_id, view.threads), ())),
+        )
+        for view in make_views(runs)
+    ]
     pictures = out / PICTURES_NAME
     pictures.mkdir(parents=True, exist_ok=True)
     page = out / PAGE_NAME

@@ -133,7 +133,9 @@ def workload_words(workload: str) -> str:
 
 def machine_words(run: Run) -> str:
     """`AMD EPYC 9R14, 2 threads, OpenBLAS 0.3.31 SkylakeX`."""
-    threads = f"{run.plan.threads} thread{'' if run.plan.threads == 1 else 's'}"
+    count = run.plan.threads
+    # Results of other tools do not say how many.
+    threads = f"{count} thread{'' if count == 1 else 's'}" if count else ""
     parts = [str(run.machine.get("cpu", "")), threads, blas_words(run)]
     return ", ".join(part for part in parts if part)
 

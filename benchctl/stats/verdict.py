@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from benchctl.stats import rank_sum
 from benchctl.stats.signed_rank import Floats, confidence_interval, hodges_lehmann, p_value
 
 DEFAULT_MARGIN = 0.02
@@ -47,13 +48,52 @@ def judge(
     SLOWER and FASTER need the whole interval beyond the margin. SAME is two one-sided tests at
     1 - confidence each, so its interval is the one at 2 * confidence - 1 (90 % for 95 %).
     """
+    _check(margin, confidence)
+    return _judgement(
+        hodges_lehmann(log_ratios),
+        p_value(log_ratios),
+        lambda level: confidence_interval(log_ratios, level),
+        margin,
+        confidence,
+    )
+
+
+def judge_unpaired(
+    log_times: Sequence[float] | Floats,
+    reference_log_times: Sequence[float] | Floats,
+    margin: float = DEFAULT_MARGIN,
+    confidence: float = DEFAULT_CONFIDENCE,
+) -> Judgement:
+    """The same of ln(time) and ln(reference time) that were not measured together.
+
+    The times are independent of each other, such as medians of processes. What changed on the
+    machine between the two measurements is part of the difference.
+    """
+    _check(margin, confidence)
+    return _judgement(
+        rank_sum.hodges_lehmann_shift(log_times, reference_log_times),
+        rank_sum.p_value(log_times, reference_log_times),
+        lambda level: rank_sum.confidence_interval(log_times, reference_log_times, level),
+        margin,
+        confidence,
+    )
+
+
+def _check(margin: float, confidence: float) -> None:
     if margin < 0:
         raise ValueError(f"margin expected 0 or more, received {margin}")
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence expected between 0.5 and 1, received {confidence}")
-    estimate = hodges_lehmann(log_ratios)
-    interval = confidence_interval(log_ratios, confidence)
-    p = p_value(log_ratios)
+
+
+def _judgement(
+    estimate: float,
+    p: float,
+    interval_at: Callable[[float], tuple[float, float] | None],
+    margin: float,
+    confidence: float,
+) -> Judgement:
+    interval = interval_at(confidence)
     if interval is None:
         return Judgement(estimate, None, None, p, Verdict.INCONCLUSIVE)
     low, high = interval
@@ -63,7 +103,7 @@ def judge(
         verdict = Verdict.SLOWER
     elif high < -log_margin:
         verdict = Verdict.FASTER
-    elif _inside(confidence_interval(log_ratios, 2 * confidence - 1), log_margin):
+    elif _inside(interval_at(2 * confidence - 1), log_margin):
         verdict = Verdict.SAME
     return Judgement(estimate, low, high, p, verdict)
 

@@ -27,13 +27,15 @@ ArmStatus = Literal[
 class ArmSpec:
     """One engine on one device with its switches; `id` is unique within a run.
 
-    The id reads `static`, `static:entry=callable`, `eager@gpu`.
+    The id reads `static`, `static:entry=callable`, `eager@gpu`, `static~base`. `subject` names the
+    revision of the code that runs, where a plan compares revisions (`benchctl.plan.subjects`).
     """
 
     id: str
     engine: str
     device: str = "cpu"
     switches: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

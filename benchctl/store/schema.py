@@ -163,6 +163,7 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
                 "engine": arm.engine,
                 "device": arm.device,
                 "switches": dict(arm.switches),
+                **({"subject": arm.subject} if arm.subject else {}),
             }
             for arm in plan.arms
         ],
@@ -213,6 +214,7 @@ def _read_arm_spec(fields: Fields) -> ArmSpec:
         engine=fields.text("engine"),
         device=fields.text("device", "cpu"),
         switches=fields.text_mapping("switches"),
+        subject=fields.text("subject", ""),
     )
 
 

@@ -1,0 +1,1 @@
+"""Promises of the statistics, each proved by simulating machines that disturb measurements."""

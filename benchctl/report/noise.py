@@ -1,0 +1,57 @@
+"""A machine's noise floor in words and as a table."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from benchctl.gate.decide import GateRule
+from benchctl.gate.noise import NoiseFloor
+from benchctl.report.gate import noise_sentence
+from benchctl.report.table import Column, Table, render_table
+from benchctl.stats.planner import rounds_needed
+
+_EFFECTS = (0.03, 0.05, 0.10)
+
+
+def noise_table(floor: NoiseFloor) -> Table:
+    """How a round's ratio varies, case by case, and the rounds that small changes need."""
+    columns = [Column("case", align_right=False), Column("spread of a round's ratio")]
+    columns += [Column(f"rounds for +{effect:.0%}") for effect in _EFFECTS]
+    rows = []
+    for name, spread in sorted(floor.spreads.items()):
+        needed = [
+            rounds_needed(math.log1p(effect), spread, margin=GateRule().margin)
+            for effect in _EFFECTS
+        ]
+        cells = ["-" if each is None else str(each) for each in needed]
+        rows.append((name, f"{spread:.1%}", *cells))
+    return Table(tuple(columns), tuple(rows))
+
+
+def noise_lines(floor: NoiseFloor) -> list[str]:
+    """The whole answer as text."""
+    lines = [noise_sentence(floor)]
+    if floor.contaminated:
+        lines.append(
+            f"{floor.contaminated} more were called disturbed by their controls and say nothing."
+        )
+    if floor.cases:
+        lines.append(
+            f"The screen alone would have been wrong in {floor.candidates} of {floor.cases} cases."
+        )
+    return [*lines, "", *render_table(noise_table(floor))]
+
+
+def noise_document(floor: NoiseFloor) -> dict[str, Any]:
+    """The noise floor for programs; spreads are standard deviations of ln(head / base)."""
+    return {
+        "schema": "benchctl.noise/1",
+        "gates": floor.gates,
+        "red": floor.red,
+        "red_bound": floor.red_bound,
+        "contaminated": floor.contaminated,
+        "candidates": floor.candidates,
+        "cases": floor.cases,
+        "spreads": dict(floor.spreads),
+    }

@@ -1,0 +1,1 @@
+"""Results of other tools in, ours out, and several runs as one; one file a format."""

@@ -1,0 +1,195 @@
+"""`gate` and `aa` on a real project: a planted slowdown turns it red, unchanged code does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from gate_runs import CASES, FakeMachine, screen_plan
+from test_gate_revisions import git
+from test_measure_pairs import WORKLOAD
+
+from benchctl.cli import main
+from benchctl.gate.config import EXACT_COUNTS
+from benchctl.gate.decide import GateRule
+from benchctl.gate.noise import (
+    FILE,
+    aa_gate,
+    append_aa,
+    load_aa,
+    noise_floor,
+    upper_bound,
+)
+from benchctl.gate.run import GateRequest, run_gate
+from benchctl.report.gate import gate_document, gate_lines, gate_markdown, junit_xml
+from benchctl.store.errors import RecordError
+
+# Few rounds, for slowdowns that nobody could miss.
+PROJECT = """
+[tool.benchctl]
+paths = ["."]
+
+[tool.benchctl.gate]
+cases = [{ workload = "./mine.py", engines = ["numpy"] }]
+screen_rounds = 5
+confirm_rounds = 8
+margin = 0.3
+"""
+
+
+def helper(seconds: float) -> str:
+    return f"SECONDS, FACTOR = {seconds}, 2\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "mine.py").write_text(WORKLOAD)
+    (folder / "helper.py").write_text(helper(0.002))
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "-m", "start")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return folder
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.slow
+def test_a_planted_slowdown_is_found_and_told(project, monkeypatch):
+    (project / "helper.py").write_text(helper(0.004))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
+    result = invoke(
+        "gate", "--base", "HEAD", "--junit", "gate.xml", "--json", "gate.json", "--store", "store"
+    )
+    assert result.exit_code == 1, result.output
+    assert result.stdout.startswith("REGRESSION: working tree against HEAD: 1 case slower")
+    assert "▲ regressed" in result.stdout
+    document = json.loads((project / "gate.json").read_text())
+    assert document["ending"] == "regression"
+    assert document["cases"][0]["ratio"] == pytest.approx(2, rel=0.3)
+    suite = ElementTree.parse(project / "gate.xml").getroot()
+    assert suite.attrib["failures"] == "1"
+    summary = (project / "summary.md").read_text()
+    assert summary.startswith("## benchctl gate: REGRESSION")
+    assert "benchctl" in document["command"]
+
+
+@pytest.mark.slow
+def test_unchanged_code_is_clean_and_aa_says_how_sure(project):
+    result = invoke("aa", "--store", "store")
+    assert result.exit_code == 0, result.output
+    assert "1 A/A gates found 0 regressions" in result.stdout
+    result = invoke("gate", "--base", "HEAD", "--store", "store")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("CLEAN")
+    assert "1 A/A gates found 0 regressions" in result.stdout
+    assert git(project, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_errors_say_what_to_do(project):
+    result = invoke("gate", "--base", "nowhere")
+    assert result.exit_code == 2 and "no revision 'nowhere'" in result.stderr
+    (project / "pyproject.toml").write_text("[tool.benchctl]\npath = 'x'\n")
+    result = invoke("gate", "--base", "HEAD")
+    assert result.exit_code == 2 and "no key 'path'" in result.stderr
+    (project / "pyproject.toml").write_text("")
+    result = invoke("gate", "--base", "HEAD")
+    assert result.exit_code == 2 and "nothing to gate" in result.stderr
+
+
+def test_too_few_rounds_are_refused(project):
+    (project / "pyproject.toml").write_text(PROJECT.replace("= 8", "= 4"))
+    result = invoke("gate", "--base", "HEAD")
+    assert result.exit_code == 2
+    assert "needs at least 7 rounds, received 4" in result.stderr
+
+
+# The documents, from a scripted machine
+
+
+def scripted_gate(**machine):
+    request = GateRequest(GateRule(), "main", "mine", EXACT_COUNTS)
+    result, _ = run_gate(screen_plan(), request, FakeMachine(**machine), lambda _: None)
+    return result
+
+
+REGRESSED = {"ratios": {CASES[0]: 1.2}}
+
+
+def test_a_clean_summary_is_folded_away_and_a_red_one_is_not():
+    clean = "\n".join(gate_markdown(scripted_gate(), None, "benchctl gate", "Test CPU"))
+    assert clean.startswith("## benchctl gate: CLEAN") and "<details>" in clean
+    red = "\n".join(gate_markdown(scripted_gate(**REGRESSED), None, "benchctl gate", "Test CPU"))
+    assert red.startswith("## benchctl gate: REGRESSION") and "<details>" not in red
+    assert "benchctl aa measures its noise floor" in red
+
+
+def test_the_worst_case_comes_first_in_every_document():
+    result = scripted_gate(**REGRESSED)
+    lines = gate_lines(result, None, "benchctl gate --base main")
+    assert f"1 case slower, the worst {CASES[0]} numpy" in lines[0]
+    assert gate_document(result, None, "c")["cases"][0]["outcome"] == "regressed"
+    assert lines[-1] == "  again: benchctl gate --base main"
+
+
+def test_junit_counts_what_failed():
+    root = ElementTree.fromstring(junit_xml(scripted_gate(**REGRESSED), 12.34))
+    assert root.attrib["tests"] == "3" and root.attrib["failures"] == "1"
+    assert root.attrib["errors"] == "0"
+    assert [each.find("failure") is not None for each in root] == [True, False, False]
+    root = ElementTree.fromstring(junit_xml(scripted_gate(control=1.1), 1))
+    assert root.attrib["errors"] == "1"
+    root = ElementTree.fromstring(junit_xml(scripted_gate(statuses={"numpy~head": "wrong"}), 1))
+    assert root.attrib["errors"] == "3"
+
+
+# The noise floor
+
+
+def test_aa_gates_are_kept_line_by_line(tmp_path):
+    result = scripted_gate()
+    for number in range(3):
+        append_aa(tmp_path, aa_gate(result, "m" if number < 2 else "other", "2026-01-01", 1.5))
+    gates = load_aa(tmp_path)
+    assert [gate.machine_id for gate in gates] == ["m", "m", "other"]
+    floor = noise_floor(gates, "m")
+    assert (floor.gates, floor.red, floor.cases) == (2, 0, 6)
+    assert floor.red_bound == pytest.approx(1 - 0.05 ** (1 / 2))
+    assert all(0.001 < spread < 0.02 for spread in floor.spreads.values())
+    assert noise_floor(gates, "nobody") is None
+
+
+def test_a_torn_last_line_is_forgiven_and_any_other_is_named(tmp_path):
+    gate = aa_gate(scripted_gate(), "m", "2026-01-01", 1.5)
+    append_aa(tmp_path, gate)
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:40])
+    assert load_aa(tmp_path) == [gate]
+    append_aa(tmp_path, gate)
+    assert load_aa(tmp_path) == [gate, gate]
+    path.write_bytes(whole + whole[:40] + b"\n" + whole)
+    with pytest.raises(RecordError, match="line 2"):
+        load_aa(tmp_path)
+    append_aa(tmp_path, gate)
+    # What was there is still there: nothing is overwritten because it cannot be read.
+    assert path.read_bytes() == whole + whole[:40] + b"\n" + whole + whole
+
+
+@pytest.mark.parametrize(("events", "trials", "bound"), [(0, 300, 0.00994), (1, 40, 0.1132)])
+def test_upper_bounds(events, trials, bound):
+    from scipy.stats import beta
+
+    assert upper_bound(events, trials) == pytest.approx(bound, rel=1e-2)
+    exact = beta.ppf(0.95, events + 1, trials - events)
+    assert upper_bound(events, trials) == pytest.approx(exact, rel=1e-9)
