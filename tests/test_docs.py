@@ -89,7 +89,7 @@ def expected_exit(arguments: list[str]) -> int:
     return 5 if "expression=as_on_the_slide" in arguments else 0
 
 
-SIDE_BY_SIDE = ("aa", "bisect", "compare", "gate")
+SIDE_BY_SIDE = ("aa", "ablate", "bisect", "compare", "gate")
 """Verbs that measure for minutes, or need two revisions: their own tests run them."""
 
 

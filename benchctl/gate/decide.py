@@ -47,8 +47,15 @@ class GateRule:
         """Raise `TooFewRoundsError` where a stage could not reject even the clearest slowdown.
 
         With R rounds the smallest one-sided p-value is 2**-R, and Holm multiplies it by the number
-        of candidates, at most all cases.
+        of candidates, at most all cases. Nor may the screen be too short for an interval of its
+        controls: without one a disturbed machine would pass.
         """
+        least = minimum_rounds(DEFAULT_CONFIDENCE)
+        if self.screen_rounds < least:
+            raise TooFewRoundsError(
+                f"the controls of a screen need at least {least} rounds, "
+                f"received {self.screen_rounds}"
+            )
         stages = (
             ("screening", self.screen_rounds, self.screen_alpha, 1),
             ("confirming", self.confirm_rounds, self.confirm_alpha, cases),

@@ -215,4 +215,4 @@ def _holds(interval: tuple[float, float] | None, truth: float) -> bool:
 
 
 def _share(happened: Sequence[bool]) -> float:
-    return sum(happened) / len(happened)
+    return float(sum(happened) / len(happened))

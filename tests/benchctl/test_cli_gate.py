@@ -34,7 +34,7 @@ paths = ["."]
 
 [tool.benchctl.gate]
 cases = [{ workload = "./mine.py", engines = ["numpy"] }]
-screen_rounds = 5
+screen_rounds = 6
 confirm_rounds = 8
 margin = 0.3
 """

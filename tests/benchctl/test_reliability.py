@@ -28,7 +28,7 @@ from benchctl.reliability.noise import (
     paired_rounds,
 )
 from benchctl.reliability.promise import Limit, Outcome, Promise, share_promise
-from benchctl.reliability.promises import PROMISES, order_bias
+from benchctl.reliability.promises import COVERAGE, PROMISES, order_bias
 from benchctl.report.markdown import table_markdown
 from benchctl.stats.planner import robust_spread
 
@@ -233,14 +233,19 @@ def test_an_order_that_is_always_the_same_is_caught(monkeypatch: pytest.MonkeyPa
     assert outcome.lowest == pytest.approx(math.log1p(0.01) / 2)
 
 
-def test_an_interval_of_quartiles_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def quartiles(values, confidence):
-        return tuple(np.quantile(values, (0.25, 0.75)))
-
-    monkeypatch.setattr(simulations, "confidence_interval", quartiles)
-    assert simulations.coverage(np.random.default_rng(0), 300, WHITE, 20) > 0.99
-    monkeypatch.setattr(simulations, "confidence_interval", lambda values, c: (0.262, 0.263))
-    assert simulations.coverage(np.random.default_rng(0), 300, WHITE, 20) < 0.9
+@pytest.mark.parametrize(
+    ("quantiles", "ok"), [((0.4, 0.6), False), ((0.0, 1.0), False), (None, True)]
+)
+def test_an_interval_that_is_too_narrow_or_too_wide_is_caught(
+    monkeypatch: pytest.MonkeyPatch, quantiles: tuple[float, float] | None, ok: bool
+) -> None:
+    if quantiles is not None:
+        monkeypatch.setattr(
+            simulations, "confidence_interval", lambda values, _: np.quantile(values, quantiles)
+        )
+    varied = [(WHITE, rounds) for rounds in (10, 20)]
+    promise = share_promise("", "", COVERAGE, 2000, simulations.coverage, varied)
+    assert promise.simulate(0, 1.0).ok == ok
 
 
 # Machines -------------------------------------------------------------------------------------
