@@ -21,7 +21,7 @@ EXACT_COUNTS = {"launches": 0.0, "graph_nodes": 0.0, "bytes_moved": 0.0, "arena_
 
 @dataclass(frozen=True, slots=True)
 class GateCase:
-    """One workload of the gate with the axis values and engines to run; `margin` where it has one."""
+    """One workload of the gate with axis values and engines; `margin` where it has its own."""
 
     workload: str
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class GateConfig:
     build: str = ""
     cases: tuple[GateCase, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
-    rule: GateRule = GateRule()
+    rule: GateRule = field(default_factory=GateRule)
     quarantine: frozenset[str] = frozenset()
     counts: Mapping[str, float] = field(default_factory=lambda: dict(EXACT_COUNTS))
 

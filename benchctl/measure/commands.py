@@ -62,7 +62,7 @@ class CommandWorkload(Workload):
 
 
 def command_arguments(line: str) -> list[str]:
-    """The arguments of a command line; by way of the shell where it uses what only a shell knows."""
+    """The arguments of a command line; by way of a shell where it uses what only one knows."""
     if _SHELL_CHARACTERS & set(line):
         return ["/bin/sh", "-c", line]
     return shlex.split(line)

@@ -84,7 +84,7 @@ class Pair:
 
 
 def pairs_of(plan: Plan, arms: Sequence[ArmSpec]) -> list[Pair]:
-    """The pairs among the arms of a case: by subject where there are two, else with the reference."""
+    """The pairs among a case's arms: by subject where there are two, else with the reference."""
     names = list(plan.settings.get(SUBJECTS, {}))
     if len(names) == 2:
         base, head = names

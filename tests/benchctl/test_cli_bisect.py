@@ -19,7 +19,7 @@ BROKEN = 2
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commits 0 to 4 of one workload: from the third on it takes twice as long, the second fails."""
+    """Commits 0 to 4 of one workload: from 3 on it takes twice as long, 2 does not run."""
     folder = tmp_path / "project"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")

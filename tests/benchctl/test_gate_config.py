@@ -65,6 +65,6 @@ def test_a_project_without_a_word_has_defaults(tmp_path):
     ],
 )
 def test_errors_name_the_place(text, words):
-    with pytest.raises(GateError, match="pyproject.toml") as caught:
+    with pytest.raises(GateError, match=r"pyproject\.toml") as caught:
         read_config(text)
     assert words in str(caught.value)

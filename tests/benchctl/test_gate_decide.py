@@ -74,7 +74,7 @@ def test_rounds_beyond_the_margin_all_of_them_always_are(log_ratios):
     ],
 )
 def test_rounds_that_could_reject_nothing_are_refused(rule, cases):
-    with pytest.raises(TooFewRoundsError, match="needs? at least"):
+    with pytest.raises(TooFewRoundsError, match=r"needs? at least"):
         rule.check(cases)
 
 
