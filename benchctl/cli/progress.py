@@ -30,38 +30,41 @@ class Lines:
         self.quiet = quiet
         self.cases = len(plan.cases)
         self.finished = 0
-        self.rounds = 0
-        self.states: dict[str, str] = {}
+        # By case: the rounds of several may be interleaved.
+        self.rounds: dict[str, int] = {}
+        self.states: dict[str, dict[str, str]] = {}
 
     def plan_started(self, plan: Plan) -> None:
         """Nothing to say before the first case."""
 
     def case_started(self, case: CaseSpec, arms: Sequence[ArmSpec]) -> None:
-        """Forget the case before."""
-        self.rounds = 0
-        self.states = {}
+        """Begin with nothing known."""
+        self.rounds[case.id] = 0
+        self.states[case.id] = {}
 
     def arm_checked(self, case: CaseSpec, result: ArmResult) -> None:
         """Remember an arm whose results were compared."""
-        self.states[result.arm.id] = checking_words(result)
+        self.states[case.id][result.arm.id] = checking_words(result)
 
     def round_finished(
         self, case: CaseSpec, done: int, total: int, seconds_left: float | None
     ) -> None:
         """Count rounds."""
-        self.rounds = done
+        self.rounds[case.id] = done
 
     def arm_failed(self, case: CaseSpec, result: ArmResult) -> None:
         """Remember why an arm is not timed."""
-        self.states[result.arm.id] = f"{result.arm.id} {UNMEASURED.get(result.status, '')}"
+        words = UNMEASURED.get(result.status, "")
+        self.states[case.id][result.arm.id] = f"{result.arm.id} {words}"
 
     def case_finished(self, case: CaseSpec) -> None:
         """Say how the case went."""
         self.finished += 1
         if self.quiet or self.cases == 1:
             return
-        rounds = f"{self.rounds} round{'' if self.rounds == 1 else 's'}"
-        said = "; ".join(filter(None, (", ".join(self.states.values()), rounds)))
+        count = self.rounds[case.id]
+        rounds = f"{count} round{'' if count == 1 else 's'}"
+        said = "; ".join(filter(None, (", ".join(self.states[case.id].values()), rounds)))
         note(f"[{self.finished}/{self.cases}] {case.id}: {said}")
 
     def note(self, text: str) -> None:
