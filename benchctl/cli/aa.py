@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchctl.cli.compare import entries_of_names
 from benchctl.cli.exits import Exit
-from benchctl.cli.gate import measuring_into
+from benchctl.cli.gate import measuring_into, screen_plan
 from benchctl.cli.options import (
     axis_option,
     complete_names,
@@ -23,12 +22,12 @@ from benchctl.cli.options import (
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
-    from benchctl.gate.config import GateConfig
     from benchctl.gate.noise import AaGate
-    from benchctl.gate.outcomes import GateResult
-    from benchctl.store.record import Run
+    from benchctl.gate.run import GateRequest
+    from benchctl.store.record import Plan
 
 DEFAULT_NAMES = ("xyz",)
+UNCHANGED = "unchanged code"
 
 
 @click.command()
@@ -68,87 +67,51 @@ def aa(
     benchctl aa
     benchctl aa --gates 40 xyz -a size=3x4,100x100 --engine static
     """
+    from benchctl.gate.config import load_config
     from benchctl.gate.noise import append_aa, load_aa, noise_floor
+    from benchctl.gate.run import GateRequest
+    from benchctl.plan.subjects import Subject
+    from benchctl.report.noise import noise_document, noise_lines
     from benchctl.store.export import dump_json
 
-    done: list[AaGate] = []
+    config = load_config(Path.cwd())
+    if names:
+        config = replace(config, cases=(), commands={})
+    elif not (config.cases or config.commands):
+        names = DEFAULT_NAMES
+    subjects = Subject("base"), Subject("head")
+    plan, rule = screen_plan(
+        config, names, axes, (), subjects, config.rule, engines, device, 0, threads
+    )
+    request = GateRequest(rule, UNCHANGED, UNCHANGED, config.counts)
     # Read first: a file that is damaged is found before an hour is spent.
     first = len(load_aa(store))
     for number in range(gates):
-        result, run, gate = _one_gate(
-            names, engines, device, axes, threads, store, seed=first + number
-        )
+        gate = _one_gate(replace(plan, seed=first + number), request, store)
         append_aa(store, gate)
-        done.append(gate)
-        note(f"[{number + 1}/{gates}] {_gate_words(result, gate)}")
-    floor = noise_floor(load_aa(store), str(run.machine.get("id", "")))
+        note(f"[{number + 1}/{gates}] {_gate_words(gate)}")
+    floor = noise_floor(load_aa(store), gate.machine_id)
     assert floor is not None, "a gate was just appended"
-    if as_json:
-        from benchctl.report.noise import noise_document
-
-        write([dump_json(noise_document(floor))])
-    else:
-        from benchctl.report.noise import noise_lines
-
-        write(noise_lines(floor))
+    write([dump_json(noise_document(floor))] if as_json else noise_lines(floor))
     return int(Exit.OK)
 
 
-def _one_gate(
-    names: tuple[str, ...],
-    engines: tuple[str, ...],
-    device: str,
-    axes: tuple[str, ...],
-    threads: int | None,
-    store: Path,
-    seed: int,
-) -> tuple[GateResult, Run, AaGate]:
-    from benchctl.cli.request import usable_cores
-    from benchctl.gate.decide import GateRule
+def _one_gate(plan: Plan, request: GateRequest, store: Path) -> AaGate:
+    """What one gate of unchanged code found."""
     from benchctl.gate.noise import aa_gate
-    from benchctl.gate.plans import entries_of_cases, margins_of_cases, pair_plan
-    from benchctl.gate.run import GateRequest, run_gate
-    from benchctl.plan.subjects import Subject
+    from benchctl.gate.run import run_gate
     from benchctl.store.locations import utc_now
 
-    config = _config() if not names else None
-    if config is not None and (config.cases or config.commands):
-        entries, commands = entries_of_cases(config.cases), dict(config.commands)
-        rule = config.rule
-        margins = margins_of_cases(config.cases)
-        counts = config.counts
-    else:
-        entries, commands = entries_of_names(names or DEFAULT_NAMES, axes), {}
-        rule, margins, counts = GateRule(), {}, {}
-    rule = replace(rule, margins=margins)
-    plan = pair_plan(
-        entries,
-        (Subject("base"), Subject("head")),
-        commands={name: (line, line) for name, line in commands.items()},
-        arms=engines,
-        rounds=rule.screen_rounds,
-        seed=seed,
-        threads=threads or usable_cores(),
-        device=device,
-    )
     started, begin = utc_now(), time.monotonic()
-    request = GateRequest(rule, "unchanged code", "unchanged code", counts)
     result, runs = run_gate(
         plan, request, measuring_into(store), lambda text: note(f"note: {text}")
     )
-    seconds = time.monotonic() - begin
     machine_id = str(runs[-1].machine.get("id", ""))
-    return result, runs[-1], aa_gate(result, machine_id, started, seconds)
+    return aa_gate(result, machine_id, started, time.monotonic() - begin)
 
 
-def _config() -> GateConfig | None:
-    from benchctl.gate.config import load_config
-
-    return load_config(Path.cwd())
-
-
-def _gate_words(result: GateResult, gate: AaGate) -> str:
+def _gate_words(gate: AaGate) -> str:
     return (
-        f"{result.ending.value}, {gate.candidates} candidates, {gate.regressed} regressed, "
+        f"{gate.ending}, {gate.candidates} candidates, {gate.regressed} regressed, "
         f"{gate.seconds:.0f} s"
     )

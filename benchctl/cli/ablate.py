@@ -21,7 +21,7 @@ from benchctl.cli.options import (
 from benchctl.cli.output import exit_code, failure_notes
 from benchctl.cli.profile import file_stem
 from benchctl.cli.request import Request, make_plan, require_something_measurable
-from benchctl.cli.run import create_journal, ended_like_ctrl_c, kept_lines
+from benchctl.cli.run import measured_run
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def ablate(
     plan = make_plan(request)
     require_something_measurable(plan)
     arm_ids = dict(zip(request.engines, (arm.id for arm in plan.arms), strict=True))
-    run = _measured_run(plan, store)
+    run = measured_run(plan, store)
     if run is None:
         return int(Exit.INTERRUPTED)
     documents: list[dict[str, Any]] = []
@@ -109,26 +109,6 @@ def ablate(
 
         write([dump_json({"ablations": documents})])
     return int(exit_code(run))
-
-
-def _measured_run(plan: Plan, store: Path) -> Run | None:
-    """The run of a plan, measured and stored; None where it was interrupted."""
-    from benchctl.cli.progress import make_observer
-    from benchctl.measure.session import measure
-    from benchctl.store.reader import load_run
-
-    journal = create_journal(store, plan)
-    observer = make_observer(plan)
-    try:
-        with journal, ended_like_ctrl_c():
-            measure(plan, journal, observer, budget_seconds=plan.budget_seconds)
-    except KeyboardInterrupt:
-        observer.stop()
-        note(kept_lines("interrupted", load_run(journal.path), store))
-        return None
-    finally:
-        observer.stop()
-    return load_run(journal.path)
 
 
 def _rungs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,13 @@ from benchctl.cli.options import (
     store_option,
     threads_option,
 )
-from benchctl.cli.screen import note, write
+from benchctl.cli.run import measured_run
+from benchctl.cli.screen import write
 
 if TYPE_CHECKING:
     from benchctl.compare.pairs import Comparison
     from benchctl.gate.config import GateConfig
     from benchctl.plan.subjects import Subject
-    from benchctl.plan.suites import SuiteEntry
-    from benchctl.store.record import Plan, Run
 
 DEFAULT_ROUNDS = 20
 BASE, HEAD = "base", "head"
@@ -106,11 +106,12 @@ def compare(
     benchctl compare --base main --on ./my_workload.py  two revisions of this project
     benchctl compare --command 'python old.py' --command 'python new.py'
     """
+    from benchctl.cli.request import usable_cores
     from benchctl.stats.verdict import DEFAULT_MARGIN
 
     _check_sides(sides, names, base, head, commands)
     allowed = DEFAULT_MARGIN if margin is None else margin
-    options = _Options(engines, device, axes, rounds, seed, threads, allowed)
+    options = _Options(engines, device, axes, rounds, seed, threads or usable_cores(), allowed)
     if base is not None:
         found = _revisions(base, head, names, commands, options, store)
     elif commands:
@@ -125,28 +126,17 @@ def compare(
     return int(_exit_code(found, fail_slower, strict))
 
 
+@dataclass(frozen=True, slots=True)
 class _Options:
     """How to measure, as given on the command line."""
 
-    def __init__(
-        self,
-        engines: tuple[str, ...],
-        device: str,
-        axes: tuple[str, ...],
-        rounds: int,
-        seed: int,
-        threads: int | None,
-        margin: float,
-    ) -> None:
-        from benchctl.cli.request import usable_cores
-
-        self.engines = engines
-        self.device = device
-        self.axes = axes
-        self.rounds = rounds
-        self.seed = seed
-        self.threads = threads or usable_cores()
-        self.margin = margin
+    engines: tuple[str, ...]
+    device: str
+    axes: tuple[str, ...]
+    rounds: int
+    seed: int
+    threads: int
+    margin: float
 
 
 def _check_sides(
@@ -225,7 +215,7 @@ def _engines(
     )
     plan = make_plan(request)
     require_something_measurable(plan)
-    run = measured(fresh_processes(plan), store)
+    run = measured_run(fresh_processes(plan), store)
     return None if run is None else compare_rounds(run, *sides, margin=options.margin)
 
 
@@ -237,6 +227,7 @@ def _revisions(
     options: _Options,
     store: Path,
 ) -> Comparison | None:
+    from benchctl.cli.request import entries_of_names
     from benchctl.compare.pairs import compare_rounds
     from benchctl.gate.config import load_config
     from benchctl.gate.plans import pair_plan
@@ -256,7 +247,7 @@ def _revisions(
             threads=options.threads,
             device=options.device,
         )
-        run = measured(plan, store)
+        run = measured_run(plan, store)
     if run is None:
         return None
     return compare_rounds(run, base, head or "working tree", margin=options.margin)
@@ -284,16 +275,6 @@ def both_revisions(
         yield first, second
 
 
-def entries_of_names(names: tuple[str, ...], axes: tuple[str, ...]) -> list[SuiteEntry]:
-    """The entries of workloads, files and suites named on the command line."""
-    from benchctl.cli.request import entries_of, with_axes
-    from benchctl.plan.cases import parse_axes
-
-    entries = [entry for name in names for entry in entries_of(name)[0]]
-    chosen = {name: tuple(values) for name, values in parse_axes(axes).items()}
-    return with_axes(entries, chosen)
-
-
 def named_commands(commands: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Command lines that are the same on both sides."""
     return {name: (line, line) for name, line in commands.items()}
@@ -315,29 +296,8 @@ def _commands(commands: tuple[str, ...], options: _Options, store: Path) -> Comp
         seed=options.seed,
         threads=options.threads,
     )
-    run = measured(plan, store)
+    run = measured_run(plan, store)
     return None if run is None else compare_rounds(run, first, second, margin=options.margin)
-
-
-def measured(plan: Plan, store: Path) -> Run | None:
-    """The run of a plan, measured and stored; None where it was interrupted."""
-    from benchctl.cli.progress import make_observer
-    from benchctl.cli.run import create_journal, ended_like_ctrl_c, kept_lines
-    from benchctl.measure.session import measure
-    from benchctl.store.reader import load_run
-
-    journal = create_journal(store, plan)
-    observer = make_observer(plan)
-    try:
-        with journal, ended_like_ctrl_c():
-            measure(plan, journal, observer)
-    except KeyboardInterrupt:
-        observer.stop()
-        note(kept_lines("interrupted", load_run(journal.path), store))
-        return None
-    finally:
-        observer.stop()
-    return load_run(journal.path)
 
 
 def _show(comparison: Comparison, markdown: bool, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchctl.cli.compare import both_revisions, entries_of_names, measured, named_commands
+from benchctl.cli.compare import both_revisions, named_commands
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
@@ -25,6 +25,7 @@ from benchctl.cli.options import (
     store_option,
     threads_option,
 )
+from benchctl.cli.run import measured_run
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def gate(
     started = time.monotonic()
     folder = Path.cwd()
     config, removed = _configuration(folder, base, names, commands)
-    rule = config.rule if margin is None else replace(config.rule, margin=margin, margins={})
+    rule = config.rule if margin is None else replace(config.rule, margin=margin)
     with both_revisions(base, head, folder, config) as subjects:
-        plan, rule = _plan(
+        plan, rule = screen_plan(
             config, names, axes, commands, subjects, rule, engines, device, seed, threads
         )
         result, runs = _run(plan, rule, config, base, head, removed, strict, store)
@@ -141,7 +142,7 @@ def _configuration(
     return config, tuple(name for name in dict.fromkeys(gone) if name not in known)
 
 
-def _plan(
+def screen_plan(
     config: GateConfig,
     names: tuple[str, ...],
     axes: tuple[str, ...],
@@ -154,7 +155,7 @@ def _plan(
     threads: int | None,
 ) -> tuple[Plan, GateRule]:
     """The plan of the screen, and the rule with the margins of single cases."""
-    from benchctl.cli.request import usable_cores
+    from benchctl.cli.request import entries_of_names, usable_cores
     from benchctl.gate.decide import TooFewRoundsError
     from benchctl.gate.plans import entries_of_cases, is_control, margins_of_cases, pair_plan
     from benchctl.plan.schedule import arms_of_case
@@ -171,7 +172,7 @@ def _plan(
         threads=threads or usable_cores(),
         device=device,
     )
-    rule = replace(rule, margins={**margins_of_cases(config.cases), **rule.margins})
+    rule = replace(rule, margins=margins_of_cases(config.cases))
     pairs = sum(
         len(arms_of_case(plan, case.id)) // 2 for case in plan.cases if not is_control(case)
     )
@@ -212,7 +213,7 @@ def measuring_into(store: Path) -> Callable[[Plan], Run]:
     """Measures plans into a store; an interruption ends the gate."""
 
     def measure(plan: Plan) -> Run:
-        run = measured(plan, store)
+        run = measured_run(plan, store)
         if run is None:
             raise KeyboardInterrupt
         return run

@@ -105,6 +105,15 @@ def entries_of(name: str) -> tuple[tuple[SuiteEntry, ...], bool]:
     raise UnknownNameError("workload", name, workloads, suggestion, also)
 
 
+def entries_of_names(names: tuple[str, ...], axes: tuple[str, ...]) -> list[SuiteEntry]:
+    """The entries of workloads, files and suites named on the command line."""
+    from benchctl.plan.cases import parse_axes
+
+    entries = [entry for name in names for entry in entries_of(name)[0]]
+    chosen = {name: tuple(values) for name, values in parse_axes(axes).items()}
+    return with_axes(entries, chosen)
+
+
 def with_axes(
     entries: Sequence[SuiteEntry], axes: Mapping[str, tuple[str, ...]]
 ) -> list[SuiteEntry]:

@@ -299,6 +299,26 @@ def _measure(
     return _show(load_run(journal.path), output, store)
 
 
+def measured_run(plan: Plan, store: Path) -> Run | None:
+    """The run of a plan, measured and stored; None where it was interrupted, which is told."""
+    from benchctl.cli.progress import make_observer
+    from benchctl.measure.session import measure
+    from benchctl.store.reader import load_run
+
+    journal = create_journal(store, plan)
+    observer = make_observer(plan)
+    try:
+        with journal, ended_like_ctrl_c():
+            measure(plan, journal, observer, budget_seconds=plan.budget_seconds)
+    except KeyboardInterrupt:
+        observer.stop()
+        note(kept_lines("interrupted", load_run(journal.path), store))
+        return None
+    finally:
+        observer.stop()
+    return load_run(journal.path)
+
+
 @contextmanager
 def ended_like_ctrl_c() -> Iterator[None]:
     """Let a request to end (SIGTERM, SIGHUP) stop the workers and keep the rounds like Ctrl-C.

@@ -81,7 +81,7 @@ class Notice:
 _BLAS_CHOICE = "OPENBLAS_CORETYPE"
 _SPEED_VARIABLE = re.compile(r"(OPENBLAS|MKL|OMP|NUMBA|CUDA|NPY)_|XLA_FLAGS$")
 # Thread counts are part of the plan and cache folders change no steady step.
-_HARMLESS_VARIABLE = re.compile(r"\w*_(NUM_)?THREADS$|\w*_CACHE_(DIR|PATH)$|CUDA_(PATH|HOME)$")
+HARMLESS_VARIABLE = re.compile(r"\w*_(NUM_)?THREADS$|\w*_CACHE_(DIR|PATH)$|CUDA_(PATH|HOME)$")
 _BUSY_LOAD_PER_CORE = 0.5
 
 
@@ -112,7 +112,7 @@ def _environment_notices(variables: object) -> list[Notice]:
         if value
         and name != _BLAS_CHOICE
         and _SPEED_VARIABLE.match(str(name))
-        and not _HARMLESS_VARIABLE.match(str(name))
+        and not HARMLESS_VARIABLE.match(str(name))
     ]
     if names:
         notices.append(Notice(Finding.SPEED_VARIABLES, details={"names": ", ".join(names)}))

@@ -94,13 +94,14 @@ def compare_rounds(
 ) -> Comparison:
     """The pairs of one run, whose rounds both sides have in common."""
     found = []
+    allowed = {case.case.id: (margins or {}).get(case.case.id, margin) for case in run.cases}
     for case in run.cases:
         by_id = {arm.arm.id: arm for arm in case.arms}
         for pair in pairs_of(run.plan, [arm.arm for arm in case.arms]):
             base, head = by_id[pair.base_id], by_id[pair.head_id]
-            allowed = (margins or {}).get(case.case.id, margin)
-            found.append(_paired(case.case, pair, base, head, allowed))
-    return Comparison(base_name, head_name, _finished(found), _mean(found), paired=True)
+            found.append(_paired(case.case, pair, base, head, allowed[case.case.id]))
+    finished = _finished(found, allowed)
+    return Comparison(base_name, head_name, finished, _mean(found), paired=True)
 
 
 def compare_stored(
@@ -120,7 +121,7 @@ def compare_stored(
     return Comparison(
         base.run_id,
         head.run_id,
-        _finished(found),
+        _finished(found, {}),
         mean=None,
         paired=False,
         only_base=tuple(" ".join(key) for key in base_arms if key not in head_arms),
@@ -146,9 +147,6 @@ def _paired(
     common = sorted(round_medians(base).keys() & round_medians(head).keys())
     log_ratios = paired_log_ratios(head, base)
     judgement = judge(log_ratios, margin, CONFIDENCE) if log_ratios else None
-    missing = None
-    if judgement is not None and judgement.verdict is Verdict.INCONCLUSIVE:
-        missing = more_rounds(log_ratios, judgement.estimate, margin=margin, confidence=CONFIDENCE)
     return PairResult(
         case=case,
         label=pair.label,
@@ -157,7 +155,6 @@ def _paired(
         rounds=len(log_ratios),
         judgement=judgement,
         log_ratios=dict(zip(common, log_ratios, strict=True)),
-        more_rounds=missing,
         reason="" if log_ratios else _unmeasured(base, head),
     )
 
@@ -202,26 +199,32 @@ def _unmeasured(base: ArmResult, head: ArmResult) -> str:
     return "the sides have no round in common"
 
 
-def _finished(found: Sequence[PairResult]) -> tuple[PairResult, ...]:
-    """With p-values adjusted for their number, the largest difference first."""
+def _finished(found: Sequence[PairResult], margins: Mapping[str, float]) -> tuple[PairResult, ...]:
+    """With p-values adjusted for their number, the largest difference first.
+
+    `margins` are by case id, for pairs whose rounds are common.
+    """
     judged = [each for each in found if each.judgement is not None]
     adjusted = iter(holm([each.judgement.p_value for each in judged if each.judgement]))
     results = [
-        each if each.judgement is None else _adjusted(each, each.judgement, next(adjusted))
+        each
+        if each.judgement is None
+        else _adjusted(each, each.judgement, next(adjusted), margins.get(each.case.id))
         for each in found
     ]
     return tuple(sorted(results, key=_difference, reverse=True))
 
 
-def _adjusted(pair: PairResult, judgement: Judgement, p_value: float) -> PairResult:
+def _adjusted(
+    pair: PairResult, judgement: Judgement, p_value: float, margin: float | None
+) -> PairResult:
     verdict = judgement.verdict
     if verdict in (Verdict.FASTER, Verdict.SLOWER) and p_value > 1 - CONFIDENCE:
         verdict = Verdict.INCONCLUSIVE
-    missing = pair.more_rounds
-    if verdict is Verdict.INCONCLUSIVE and missing is None and pair.log_ratios:
-        missing = more_rounds(
-            list(pair.log_ratios.values()), judgement.estimate, confidence=CONFIDENCE
-        )
+    missing = None
+    if verdict is Verdict.INCONCLUSIVE and margin is not None:
+        log_ratios = list(pair.log_ratios.values())
+        missing = more_rounds(log_ratios, judgement.estimate, margin=margin, confidence=CONFIDENCE)
     return replace(
         pair,
         judgement=replace(judgement, verdict=verdict, p_value=p_value),

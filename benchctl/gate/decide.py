@@ -8,15 +8,17 @@ arithmetic on ln(head time / base time) of paired rounds, by case.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from benchctl.stats.multiplicity import holm
 from benchctl.stats.planner import minimum_rounds
 from benchctl.stats.signed_rank import confidence_interval, hodges_lehmann, p_value
-from benchctl.stats.verdict import DEFAULT_CONFIDENCE, DEFAULT_MARGIN, Judgement, Verdict, judge
+from benchctl.stats.verdict import DEFAULT_CONFIDENCE, DEFAULT_MARGIN, Judgement, judge
 
-LogRatios = Mapping[str, Sequence[float]]
+Case = TypeVar("Case", bound=Hashable)
+"""What names a case: an id, or an id and an arm."""
 
 
 class TooFewRoundsError(ValueError):
@@ -33,15 +35,15 @@ class GateRule:
     """
 
     margin: float = DEFAULT_MARGIN
-    margins: Mapping[str, float] = field(default_factory=dict)
+    margins: Mapping[Any, float] = field(default_factory=dict)
     screen_rounds: int = 12
     screen_alpha: float = 0.10
     confirm_rounds: int = 30
     confirm_alpha: float = 0.01
 
-    def margin_of(self, case_id: str) -> float:
+    def margin_of(self, case: Hashable) -> float:
         """The margin that holds for a case."""
-        return self.margins.get(case_id, self.margin)
+        return self.margins.get(case, self.margin)
 
     def check(self, cases: int) -> None:
         """Raise `TooFewRoundsError` where a stage could not reject even the clearest slowdown.
@@ -89,34 +91,34 @@ def slowdown_p_value(log_ratios: Sequence[float], margin: float) -> float:
     return p_value([each - shift for each in log_ratios], "greater")
 
 
-def candidates(screened: LogRatios, rule: GateRule) -> list[str]:
+def candidates(screened: Mapping[Case, Sequence[float]], rule: GateRule) -> list[Case]:
     """The cases that may have become slower: the confirmation decides."""
     return [
-        case_id
-        for case_id, log_ratios in screened.items()
-        if slowdown_p_value(log_ratios, rule.margin_of(case_id)) <= rule.screen_alpha
+        case
+        for case, log_ratios in screened.items()
+        if slowdown_p_value(log_ratios, rule.margin_of(case)) <= rule.screen_alpha
     ]
 
 
-def confirm(fresh: LogRatios, rule: GateRule) -> dict[str, Confirmation]:
+def confirm(fresh: Mapping[Case, Sequence[float]], rule: GateRule) -> dict[Case, Confirmation]:
     """What rounds measured after the screen say of each candidate.
 
     The candidates' errors share `confirm_alpha`; a candidate that could not be measured again is
     not among `fresh` and must be called failed, not clean.
     """
     p_values = {
-        case_id: slowdown_p_value(log_ratios, rule.margin_of(case_id))
-        for case_id, log_ratios in fresh.items()
+        case: slowdown_p_value(log_ratios, rule.margin_of(case))
+        for case, log_ratios in fresh.items()
     }
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return {
-        case_id: Confirmation(
+        case: Confirmation(
             estimate=hodges_lehmann(log_ratios),
             interval=confidence_interval(log_ratios, DEFAULT_CONFIDENCE),
-            p_value=adjusted[case_id],
-            regressed=adjusted[case_id] <= rule.confirm_alpha,
+            p_value=adjusted[case],
+            regressed=adjusted[case] <= rule.confirm_alpha,
         )
-        for case_id, log_ratios in fresh.items()
+        for case, log_ratios in fresh.items()
     }
 
 
@@ -134,8 +136,3 @@ def contaminated(control: Judgement, margin: float = DEFAULT_MARGIN) -> bool:
         return False
     is_off = abs(control.estimate) > math.log1p(margin)
     return is_off and not control.low <= 0 <= control.high
-
-
-def settled(judgement: Judgement) -> bool:
-    """Whether rounds of the screen already answer: the same, or faster."""
-    return judgement.verdict in (Verdict.SAME, Verdict.FASTER)

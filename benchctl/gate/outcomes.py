@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -230,8 +229,3 @@ def decide_ending(
     if strict and outcomes & {Outcome.INCONCLUSIVE, Outcome.UNCONFIRMED}:
         return Ending.INCONCLUSIVE
     return Ending.CLEAN
-
-
-def slowdown(outcome: CaseOutcome) -> float | None:
-    """head / base - 1 as a fraction, None where nothing was measured."""
-    return None if outcome.estimate is None else math.expm1(outcome.estimate)

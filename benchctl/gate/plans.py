@@ -12,7 +12,7 @@ from benchctl.measure.controls import CONTROL_ENGINE, CONTROL_WORKLOAD, KINDS
 from benchctl.measure.session import INTERLEAVED
 from benchctl.plan.cases import expand_cases
 from benchctl.plan.schedule import CASE_ARMS, CASE_MEASURE, build_plan
-from benchctl.plan.subjects import MARK, SUBJECTS, Pair, Subject, with_subjects
+from benchctl.plan.subjects import MARK, Subject, with_subjects
 from benchctl.plan.suites import SuiteEntry
 from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
@@ -45,15 +45,11 @@ def pair_plan(
     """
     settings = {"measure": {**MEASURE, **(measure or {})}, INTERLEAVED: True}
     options: dict[str, Any] = {"rounds": rounds, "seed": seed, "threads": threads}
+    plan = Plan((), (), reference_arm="", settings=settings, **options)
     if entries:
-        plan = with_subjects(
-            build_plan(entries, arms=arms, device=device, settings=settings, **options), subjects
-        )
-    else:
-        plan = Plan((), (), reference_arm="", settings=settings, **options)
+        plan = build_plan(entries, arms=arms, device=device, settings=settings, **options)
+    plan = with_subjects(plan, subjects)
     base, head = subjects
-    listed = {each.name: _subject_document(each) for each in subjects}
-    plan = replace(plan, settings={**plan.settings, SUBJECTS: listed})
     for name, lines in (commands or {}).items():
         case = expand_cases(COMMAND_WORKLOAD, {"name": (name,)})[0]
         own = [
@@ -141,17 +137,3 @@ def _with_case(
         reference_arm=plan.reference_arm or arms[0].id,
         settings={**plan.settings, CASE_ARMS: ids, CASE_MEASURE: measures},
     )
-
-
-def _subject_document(subject: Subject) -> dict[str, Any]:
-    return {
-        "name": subject.name,
-        "revision": subject.revision,
-        "folder": subject.folder,
-        "paths": list(subject.paths),
-    }
-
-
-def pair_key(case: CaseSpec, pair: Pair) -> tuple[str, str]:
-    """What names a pair in a gate: (case id, label)."""
-    return case.id, pair.label

@@ -20,7 +20,7 @@ _SHOWN_LINES = 6
 
 def repository_root(folder: Path) -> Path:
     """The top folder of the repository around `folder`; raises `GateError` outside of one."""
-    answer = _git(folder, "rev-parse", "--show-toplevel")
+    answer = run_git(folder, "rev-parse", "--show-toplevel")
     if answer.returncode:
         raise GateError(
             f"{folder} is in no git repository: there are no revisions to compare",
@@ -31,9 +31,9 @@ def repository_root(folder: Path) -> Path:
 
 def resolve_revision(folder: Path, revision: str) -> str:
     """The full commit id that a branch, tag or commit means."""
-    answer = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    answer = run_git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if answer.returncode:
-        shallow = _git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        shallow = run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
         hint = (
             "git fetch --unshallow brings the history" if shallow else "git log shows what there is"
         )
@@ -43,7 +43,7 @@ def resolve_revision(folder: Path, revision: str) -> str:
 
 def show_file(folder: Path, revision: str, path: str) -> str | None:
     """The text of a file at the repository's top in a revision, None where it has none."""
-    answer = _git(folder, "show", f"{resolve_revision(folder, revision)}:{path}")
+    answer = run_git(folder, "show", f"{resolve_revision(folder, revision)}:{path}")
     return None if answer.returncode else answer.stdout
 
 
@@ -62,7 +62,7 @@ def revision_subject(
     commit = resolve_revision(folder, revision)
     with TemporaryDirectory(prefix="benchctl-revision-") as scratch:
         source = Path(scratch) / "source"
-        made = _git(root, "worktree", "add", "--detach", "--quiet", str(source), commit)
+        made = run_git(root, "worktree", "add", "--detach", "--quiet", str(source), commit)
         if made.returncode:
             raise BuildError(f"{revision} cannot be checked out: {_last_lines(made.stderr)}")
         try:
@@ -71,8 +71,8 @@ def revision_subject(
                 _build(revision, build, source, target)
             yield _subject(name, commit, root, source, folder, [str(target)] if build else paths)
         finally:
-            _git(root, "worktree", "remove", "--force", str(source))
-            _git(root, "worktree", "prune")
+            run_git(root, "worktree", "remove", "--force", str(source))
+            run_git(root, "worktree", "prune")
 
 
 def _subject(
@@ -127,7 +127,8 @@ def _last_lines(text: str) -> str:
     return "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])
 
 
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What git answers in `folder`; raises `GateError` where there is no git."""
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],

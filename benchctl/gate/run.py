@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchctl.compare.pairs import Comparison, compare_rounds
@@ -49,12 +49,8 @@ def run_gate(
     screened, controls = _stage("screen", plan, request, measure, say, runs)
     if any(each.contaminated for each in controls):
         return _result(screened, {}, {}, (), controls, request), runs
-    ratios = {
-        (pair.case.id, pair.label): list(pair.log_ratios.values())
-        for pair in screened.pairs
-        if not is_control(pair.case) and pair.log_ratios
-    }
-    candidates = _candidates(ratios, request.rule)
+    ratios = _log_ratios(screened)
+    candidates = decide.candidates(ratios, _rule_of(ratios, request.rule))
     confirmed: dict[Key, Confirmation] = {}
     reasons: dict[Key, str] = {}
     if candidates:
@@ -94,38 +90,31 @@ def _stage(
     return comparison, controls
 
 
-def _candidates(ratios: Mapping[Key, Sequence[float]], rule: GateRule) -> list[Key]:
-    by_text = {" ".join(key): key for key in ratios}
-    margins = {text: rule.margin_of(key[0]) for text, key in by_text.items()}
-    own = _with_margins(rule, margins)
-    chosen = decide.candidates({text: ratios[key] for text, key in by_text.items()}, own)
-    return [by_text[text] for text in chosen]
+def _log_ratios(comparison: Comparison) -> dict[Key, list[float]]:
+    """The rounds of every pair that has any and is no control."""
+    return {
+        (pair.case.id, pair.label): list(pair.log_ratios.values())
+        for pair in comparison.pairs
+        if not is_control(pair.case) and pair.log_ratios
+    }
+
+
+def _rule_of(keys: Iterable[Key], rule: GateRule) -> GateRule:
+    """The rule with the margin of each case for its pairs."""
+    return replace(rule, margins={key: rule.margin_of(key[0]) for key in keys})
 
 
 def _confirm(fresh: Comparison, rule: GateRule) -> tuple[dict[Key, Confirmation], dict[Key, str]]:
-    pairs = {
-        " ".join((pair.case.id, pair.label)): pair
-        for pair in fresh.pairs
-        if not is_control(pair.case)
-    }
-    keys = {text: (pair.case.id, pair.label) for text, pair in pairs.items()}
-    margins = {text: rule.margin_of(key[0]) for text, key in keys.items()}
+    """What fresh rounds say of the pairs that have all of them, and why others have not."""
     enough = {
-        text: list(pair.log_ratios.values())
-        for text, pair in pairs.items()
-        if len(pair.log_ratios) == rule.confirm_rounds
+        key: each for key, each in _log_ratios(fresh).items() if len(each) == rule.confirm_rounds
     }
-    found = decide.confirm(enough, _with_margins(rule, margins))
     reasons = {
-        keys[text]: pair.reason or f"only {len(pair.log_ratios)} of {rule.confirm_rounds} rounds"
-        for text, pair in pairs.items()
-        if text not in enough
+        key: pair.reason or f"only {len(pair.log_ratios)} of {rule.confirm_rounds} rounds"
+        for pair in fresh.pairs
+        if not is_control(pair.case) and (key := (pair.case.id, pair.label)) not in enough
     }
-    return {keys[text]: each for text, each in found.items()}, reasons
-
-
-def _with_margins(rule: GateRule, margins: Mapping[str, float]) -> GateRule:
-    return replace(rule, margins=margins)
+    return decide.confirm(enough, _rule_of(enough, rule)), reasons
 
 
 def _result(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchctl.compare.findings import HARMLESS_VARIABLE
 from benchctl.store.record import ArmResult, CaseSpec, Run
 
 # The harness's own version moves with the code whose history this is: it must not hide a change.
 _NO_CONDITION = frozenset({"benchctl"})
-# Thread counts tell series apart already, and cache folders change no steady step.
-_HARMLESS_VARIABLE = re.compile(r"\w*_(NUM_)?THREADS$|\w*_CACHE_(DIR|PATH)$|CUDA_(PATH|HOME)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def _environment_conditions(environment: Mapping[str, Any]) -> dict[str, str]:
         set_here = [
             f"{name}={value}"
             for name, value in sorted(variables.items())
-            if not _HARMLESS_VARIABLE.fullmatch(str(name))
+            if not HARMLESS_VARIABLE.fullmatch(str(name))
         ]
         found["environment variables"] = " ".join(set_here) or "none"
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from benchctl.store.errors import RecordError, StoreError
 from benchctl.store.fields import Fields, SchemaError, shown
+from benchctl.store.files import write_whole
 
 _NOTHING_CHANGED = "nothing was changed; mend the file, or move it away to begin anew"
 
@@ -47,23 +47,12 @@ def read_document(path: Path, schema: str) -> dict[str, Any] | None:
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a file by a new one with that content; raises `StoreError`.
-
-    Whoever reads meanwhile, or after a crash, finds the old content or the new.
-    """
+    """Replace a file by a new one with that content; raises `StoreError`."""
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        write_whole(path, text + "\n", replace=True)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}",
             "the file is as it was before; check the disk and who may write to the folder",
@@ -104,13 +93,3 @@ def _schema_problem(expected: str, found: str) -> str:
             "upgrade with pip install --upgrade benchctl"
         )
     return f"expected schema {expected}, received {shown(found)}"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to disk, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -55,6 +55,7 @@ class CaseRun:
             for arm in arms_of_case(context.plan, self.case.id)
         }
         self.planned_rounds = rounds_of_case(context.plan, self.case.id)
+        self._orders = round_orders(list(self.arms), self.planned_rounds, context.input_seed(0))
         self.finished_rounds = {each.round for arm in self._alive() for each in arm.result.rounds}
 
     @property
@@ -119,10 +120,9 @@ class CaseRun:
 
     def _measure_rounds(self, deadline: Deadline) -> None:
         together = self._fits_in_memory()
-        orders = self._orders()
         begin_ns = self._clock.now_ns()
         done = 0
-        for number, order in enumerate(orders):
+        for number, order in enumerate(self._orders):
             if number in self.finished_rounds:
                 continue
             if deadline.is_due(done, len(self.finished_rounds), self._least_rounds()):
@@ -176,7 +176,7 @@ class CaseRun:
 
     def measure_fresh_round(self, number: int) -> None:
         """One round of every arm, each in a process of its own that ends with the round."""
-        order = self._orders()[number]
+        order = self._orders[number]
         with self._workers_ended():
             self._start_together(self._alive(), number)
             for arm in self._alive():
@@ -190,9 +190,6 @@ class CaseRun:
         """Keep what the last processes said of themselves."""
         for arm in self._alive():
             self._log.append_arm(self.case.id, arm.result)
-
-    def _orders(self) -> list[tuple[str, ...]]:
-        return round_orders(list(self.arms), self.planned_rounds, self._context.input_seed(0))
 
     # Workers -----------------------------------------------------------------------------
 

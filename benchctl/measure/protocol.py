@@ -18,6 +18,9 @@ from benchctl.store.record import ArmStatus, OutputCheck, Verification
 
 Message = dict[str, Any]
 
+WORKING_FOLDER = "BENCHCTL_WORKING_FOLDER"
+"""The variable that names the folder in which a worker runs."""
+
 _TRACEBACK_LINES = 12
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchctl.measure.protocol import WORKING_FOLDER
 from benchctl.measure.sampler import SampleRule, WarmUpRule
 from benchctl.store.record import Plan
 
@@ -124,10 +125,6 @@ def worker_environment(
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-
-
-WORKING_FOLDER = "BENCHCTL_WORKING_FOLDER"
-"""The variable that names the folder in which a worker runs."""
 
 
 COMMAND_PYTHONPATH = "BENCHCTL_COMMAND_PYTHONPATH"

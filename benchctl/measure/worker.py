@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from benchctl.measure.clock import Clock, ImportTimer, WallClock, seconds_since
 from benchctl.measure.memory import PeakMeter
 from benchctl.measure.protocol import (
+    WORKING_FOLDER,
     ArmFailure,
     Message,
     decode,
@@ -28,7 +29,6 @@ from benchctl.measure.protocol import (
     verification_message,
 )
 from benchctl.measure.sampler import SampleRule, WarmUpRule, take_samples, warm_up
-from benchctl.measure.settings import WORKING_FOLDER
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,

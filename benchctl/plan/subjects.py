@@ -40,11 +40,10 @@ def with_subjects(plan: Plan, subjects: Sequence[Subject]) -> Plan:
         for arm in plan.arms
     }
     chosen: Mapping[str, Sequence[str]] = plan.settings.get(CASE_ARMS, {})
-    first = doubled[plan.reference_arm][0]
     return replace(
         plan,
         arms=tuple(arm for arms in doubled.values() for arm in arms),
-        reference_arm=first.id,
+        reference_arm=doubled[plan.reference_arm][0].id if plan.arms else "",
         settings={
             **plan.settings,
             CASE_ARMS: {

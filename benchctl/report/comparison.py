@@ -41,6 +41,21 @@ def ratio_words(ratio: float, low: float | None, high: float | None) -> str:
     return f"{format_number(ratio, decimals)} [{ends}]"
 
 
+def log_ratio_words(estimate: float, low: float | None, high: float | None) -> str:
+    """The same from logarithms."""
+    return ratio_words(math.exp(estimate), ratio_of(low), ratio_of(high))
+
+
+def ratio_of(log_ratio: float | None) -> float | None:
+    """The ratio of a logarithm that may be missing."""
+    return None if log_ratio is None else math.exp(log_ratio)
+
+
+def seconds_words(seconds: float | None) -> str:
+    """A time in its own unit; `-` where there is none."""
+    return _UNMEASURED if seconds is None else numbers.format_seconds(seconds)
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """case | base | head | ratio [low, high] | verdict, the largest difference first."""
     several = len({each.label for each in comparison.pairs}) > 1
@@ -55,14 +70,10 @@ def comparison_table(comparison: Comparison) -> Table:
     rows = []
     for pair in comparison.pairs:
         row = [pair.case.id, *([pair.label] if several else [])]
-        row += [_seconds(pair.base_seconds), _seconds(pair.head_seconds)]
+        row += [seconds_words(pair.base_seconds), seconds_words(pair.head_seconds)]
         row += [_ratio(pair), verdict_words(pair)]
         rows.append(tuple(row))
     return Table(tuple(titles), tuple(rows))
-
-
-def _seconds(seconds: float | None) -> str:
-    return _UNMEASURED if seconds is None else numbers.format_seconds(seconds)
 
 
 def _ratio(pair: PairResult) -> str:
@@ -71,9 +82,7 @@ def _ratio(pair: PairResult) -> str:
         if pair.base_seconds and pair.head_seconds:
             return f"about {numbers.format_ratio(pair.head_seconds / pair.base_seconds)}"
         return _UNMEASURED
-    low = None if judgement.low is None else math.exp(judgement.low)
-    high = None if judgement.high is None else math.exp(judgement.high)
-    return ratio_words(math.exp(judgement.estimate), low, high)
+    return log_ratio_words(judgement.estimate, judgement.low, judgement.high)
 
 
 def comparison_sentence(comparison: Comparison) -> str:
@@ -166,8 +175,8 @@ def _pair_document(pair: PairResult) -> dict[str, Any]:
         "rounds": pair.rounds,
         "verdict": None if judgement is None else judgement.verdict.value,
         "ratio": None if judgement is None else math.exp(judgement.estimate),
-        "low": None if judgement is None or judgement.low is None else math.exp(judgement.low),
-        "high": None if judgement is None or judgement.high is None else math.exp(judgement.high),
+        "low": None if judgement is None else ratio_of(judgement.low),
+        "high": None if judgement is None else ratio_of(judgement.high),
         "p_value": None if judgement is None else judgement.p_value,
         "more_rounds": pair.more_rounds,
         "reason": pair.reason,

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 
 from benchctl.gate.noise import NoiseFloor
 from benchctl.gate.outcomes import CaseOutcome, Ending, GateResult, Outcome
-from benchctl.report import numbers
-from benchctl.report.comparison import ratio_words
+from benchctl.report.comparison import log_ratio_words, ratio_of, seconds_words
 from benchctl.report.markdown import escape, table_markdown
 from benchctl.report.table import Column, Table, render_table
 
@@ -70,8 +69,8 @@ def outcome_table(result: GateResult) -> Table:
         rows.append(
             (
                 _name(case),
-                _seconds(None if pair is None else pair.base_seconds),
-                _seconds(None if pair is None else pair.head_seconds),
+                seconds_words(None if pair is None else pair.base_seconds),
+                seconds_words(None if pair is None else pair.head_seconds),
                 _ratio(case),
                 f"{SYMBOLS[case.outcome]} {case.outcome.value}",
             )
@@ -86,19 +85,10 @@ def outcome_table(result: GateResult) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _seconds(seconds: float | None) -> str:
-    return _NOTHING if seconds is None else numbers.format_seconds(seconds)
-
-
 def _ratio(case: CaseOutcome) -> str:
     if case.estimate is None:
         return _NOTHING
-    low, high = case.interval or (None, None)
-    return ratio_words(
-        math.exp(case.estimate),
-        None if low is None else math.exp(low),
-        None if high is None else math.exp(high),
-    )
+    return log_ratio_words(case.estimate, *(case.interval or (None, None)))
 
 
 def detail_lines(result: GateResult) -> list[str]:
@@ -210,9 +200,9 @@ def _case_document(case: CaseOutcome) -> dict[str, Any]:
         "outcome": case.outcome.value,
         "base_seconds": None if pair is None else pair.base_seconds,
         "head_seconds": None if pair is None else pair.head_seconds,
-        "ratio": None if case.estimate is None else math.exp(case.estimate),
-        "low": None if low is None else math.exp(low),
-        "high": None if high is None else math.exp(high),
+        "ratio": ratio_of(case.estimate),
+        "low": ratio_of(low),
+        "high": ratio_of(high),
         "p_value": case.p_value,
         "counts": [
             {"name": each.name, "base": each.base, "head": each.head} for each in case.counts

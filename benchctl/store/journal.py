@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from benchctl.store.errors import DiskFullError, StoreError
+from benchctl.store.files import sync_folder
 from benchctl.store.lines import RunLines
 from benchctl.store.locations import new_run_id, run_path
 from benchctl.store.record import ArmResult, ArmRound, Run
@@ -165,7 +166,7 @@ def _create_file(path: Path, header: bytes) -> int:
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         partial.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         os.close(descriptor)
@@ -186,16 +187,6 @@ def _cut(descriptor: int, size: int) -> None:
     if os.fstat(descriptor).st_size > size:
         os.ftruncate(descriptor, size)
         os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a new name to disk, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, path: Path) -> None:

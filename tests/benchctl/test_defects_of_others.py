@@ -31,7 +31,7 @@ from benchctl.cli.exits import Exit
 from benchctl.cli.output import exit_code
 from benchctl.compare.pairs import compare_rounds, compare_stored
 from benchctl.compare.summary import Relative, paired_log_ratios, summarise
-from benchctl.gate.decide import GateRule, candidates, confirm, settled
+from benchctl.gate.decide import GateRule, candidates, confirm
 from benchctl.report.comparison import comparison_lines
 from benchctl.stats.verdict import DEFAULT_MARGIN, Verdict, judge
 from benchctl.store.errors import RecordError
@@ -334,7 +334,7 @@ def test_what_became_faster_never_fails_the_gate(gains: list[float], margin: flo
 
 
 def test_a_clear_gain_is_settled_by_the_screen() -> None:
-    assert settled(judge([-0.3 - n / 1e4 for n in range(12)]))
+    assert judge([-0.3 - n / 1e4 for n in range(12)]).verdict is Verdict.FASTER
 
 
 # Google's compare.py prints in green what differs, better or worse, and in red what does not.

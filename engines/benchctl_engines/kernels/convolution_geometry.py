@@ -85,6 +85,12 @@ class ConvolutionGeometry:
         )
 
 
+def loop_sizes(geometry: ConvolutionGeometry) -> dict[str, int]:
+    """The sizes that compiled loops over lines of an image take, by the names they have there."""
+    names = ("N", "C", "H", "W", "K", "R", "S", "P", "Q", "stride_h", "stride_w", "top", "left")
+    return {"nchw": int(geometry.layout == "NCHW"), **{n: getattr(geometry, n) for n in names}}
+
+
 def make_geometry(
     request: KernelRequest,
     input_shape: tuple[int, ...],

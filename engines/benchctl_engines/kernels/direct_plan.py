@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .convolution_geometry import ConvolutionGeometry
-from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH
+from .convolution_geometry import ConvolutionGeometry, loop_sizes
+from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH, whole_lines
 
 # Input lines and staged results of a block, each: they share a worker's own cache with filters.
 BLOCK_BYTES = 192 << 10
-_LINE = 64 // FLOAT_BYTES
 
 
 class Lines(NamedTuple):
@@ -56,7 +55,7 @@ def plan_lines(geometry: ConvolutionGeometry, threads: int) -> Lines:
     # A tile may read FEWEST_ROWS positions where there are fewer.
     positions = max(geometry.Q, FEWEST_ROWS)
     slab_width = (positions - 1) * geometry.stride_w + geometry.S
-    slab_row = _rounded(slab_width * geometry.C)
+    slab_row = whole_lines(slab_width * geometry.C)
     made_row = positions * padded(geometry.K)
     least = -(-geometry.P * geometry.N // threads)
     by_slab = (BLOCK_BYTES // FLOAT_BYTES // slab_row - geometry.R) // geometry.stride_h + 1
@@ -66,27 +65,14 @@ def plan_lines(geometry: ConvolutionGeometry, threads: int) -> Lines:
     count = -(-geometry.P // blocks)
     slab = ((count - 1) * geometry.stride_h + geometry.R) * slab_row
     # A filter gradient reads FEWEST_ROWS elements of a line's end where a tap has fewer.
-    made = _rounded(slab + FEWEST_ROWS)
+    made = whole_lines(slab + FEWEST_ROWS)
     return Lines(
-        nchw=int(geometry.layout == "NCHW"),
-        N=geometry.N,
-        C=geometry.C,
-        H=geometry.H,
-        W=geometry.W,
-        K=geometry.K,
-        R=geometry.R,
-        S=geometry.S,
-        P=geometry.P,
-        Q=geometry.Q,
-        stride_h=geometry.stride_h,
-        stride_w=geometry.stride_w,
-        top=geometry.top,
-        left=geometry.left,
+        **loop_sizes(geometry),
         blocks=blocks,
         slab_width=slab_width,
         slab_row=slab_row,
         made=made,
-        worker_floats=made + _rounded(count * made_row),
+        worker_floats=made + whole_lines(count * made_row),
     )
 
 
@@ -99,7 +85,3 @@ def sum_floats(geometry: ConvolutionGeometry, threads: int) -> int:
     """Floats of all workers' shares of the filters' gradient."""
     rows = max(geometry.S * geometry.C, FEWEST_ROWS)
     return threads * geometry.R * rows * padded(geometry.K)
-
-
-def _rounded(floats: int) -> int:
-    return -(-floats // _LINE) * _LINE

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .convolution_geometry import ConvolutionGeometry
-from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH
+from .convolution_geometry import ConvolutionGeometry, loop_sizes
+from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH, whole_lines
 
 # Sums of a block: they share a worker's own cache with the gradient's lines.
 BLOCK_BYTES = 192 << 10
-_LINE = 64 // FLOAT_BYTES
 
 
 class Folds(NamedTuple):
@@ -52,11 +51,11 @@ def takes(geometry: ConvolutionGeometry) -> bool:
 
 def plan_folds(geometry: ConvolutionGeometry, threads: int) -> Folds:
     """Blocks and memory of an input gradient."""
-    stride_h, stride_w = geometry.stride_h, geometry.stride_w
+    stride_w = geometry.stride_w
     positions = -(-geometry.Q // WIDTH) * WIDTH
     written = positions + (geometry.S - 1) // stride_w
     read = (geometry.W - 1 + geometry.left) // stride_w + 1
-    phase = _rounded(max(written, read))
+    phase = whole_lines(max(written, read))
     line = geometry.C * stride_w * phase
     rows = max(geometry.R * geometry.C, FEWEST_ROWS)
     # A gradient's R lines reach beyond the block on both sides, unused rows of its tile further.
@@ -67,20 +66,7 @@ def plan_folds(geometry: ConvolutionGeometry, threads: int) -> Folds:
     sums = geometry.K * positions
     count = -(-geometry.H // blocks) + beyond
     return Folds(
-        nchw=int(geometry.layout == "NCHW"),
-        N=geometry.N,
-        C=geometry.C,
-        H=geometry.H,
-        W=geometry.W,
-        K=geometry.K,
-        R=geometry.R,
-        S=geometry.S,
-        P=geometry.P,
-        Q=geometry.Q,
-        stride_h=stride_h,
-        stride_w=stride_w,
-        top=geometry.top,
-        left=geometry.left,
+        **loop_sizes(geometry),
         rows=rows,
         blocks=blocks,
         phase=phase,
@@ -92,7 +78,3 @@ def plan_folds(geometry: ConvolutionGeometry, threads: int) -> Folds:
 def packed_floats(geometry: ConvolutionGeometry) -> int:
     """Floats of the filters, column by column of the window."""
     return geometry.S * max(geometry.R * geometry.C, FEWEST_ROWS) * geometry.K
-
-
-def _rounded(floats: int) -> int:
-    return -(-floats // _LINE) * _LINE

@@ -29,3 +29,10 @@ WIDTH = VECTORS * LANES
 MOST_ROWS = 8 if host_registers() >= 32 else 6
 # Any number of rows from here up is a sum of tiles of FEWEST_ROWS to MOST_ROWS rows.
 FEWEST_ROWS = MOST_ROWS // 2
+# A cache line; pieces of scratch memory begin on lines of their own.
+LINE_FLOATS = 64 // FLOAT_BYTES
+
+
+def whole_lines(floats: int) -> int:
+    """Floats rounded up to whole cache lines."""
+    return -(-floats // LINE_FLOATS) * LINE_FLOATS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .convolution_geometry import ConvolutionGeometry
-from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, WIDTH
+from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, LINE_FLOATS, WIDTH, whole_lines
 from .winograd_grid import GATHERED, Domain, Panel, Picture, Staging
 
 SIDES = (4, 6)
@@ -33,7 +33,6 @@ SHARED_BLOCK_BYTES = 20 << 20
 # needed while all activations are.
 MOST_STEP_BYTES = 48 << 20
 MOST_STRIP_TILES = 16
-_LINE = 64 // FLOAT_BYTES
 
 
 def takes(geometry: ConvolutionGeometry) -> bool:
@@ -129,7 +128,7 @@ class _Room:
 
     def take(self, floats: int) -> int:
         start = self.floats
-        self.floats += -(-floats // _LINE) * _LINE
+        self.floats += whole_lines(floats)
         return start
 
 
@@ -238,11 +237,11 @@ def _panel(room: _Room, points: int, C: int) -> Panel:
     most = PANEL_BYTES // (points * WIDTH * FLOAT_BYTES)
     channels = min(max(most // LANES, 1) * LANES, C)
     # A line more, so that the points do not all fall on the same sets of a cache.
-    point = channels * WIDTH + _LINE
+    point = channels * WIDTH + LINE_FLOATS
     return Panel(room.take(points * point), channels, point, room.take(GATHERED))
 
 
 def _domain(room: _Room, points: int, rows: int, channels: int) -> Domain:
-    row = channels + _LINE
-    point = rows * row + _LINE
+    row = channels + LINE_FLOATS
+    point = rows * row + LINE_FLOATS
     return Domain(room.take(points * point), row, point)
