@@ -33,6 +33,8 @@ def resolve_revision(folder: Path, revision: str) -> str:
     """The full commit id that a branch, tag or commit means."""
     answer = run_git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if answer.returncode:
+        # Outside of a repository that is the error, whatever the revision is.
+        repository_root(folder)
         shallow = run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
         hint = (
             "git fetch --unshallow brings the history" if shallow else "git log shows what there is"

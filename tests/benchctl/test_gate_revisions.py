@@ -107,6 +107,8 @@ def test_unknown_revisions_and_places_outside_are_errors(project, tmp_path_facto
     outside = tmp_path_factory.mktemp("outside")
     with pytest.raises(GateError, match="in no git repository"):
         repository_root(outside)
+    with pytest.raises(GateError, match="in no git repository"):
+        resolve_revision(outside, "main")
 
 
 def test_a_file_of_another_revision_can_be_read(project):
