@@ -40,6 +40,12 @@ UNCHANGED = "unchanged code"
     metavar="N",
     help="How many gates of unchanged code to run.",
 )
+@click.option(
+    "--plant",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SHARE",
+    help="Slow one case of each gate down, by 0.05 for 5 %, to see whether the gate finds it.",
+)
 @engine_option("Engine to run; repeatable.  [default: static, eager, numpy]")
 @device_option
 @axis_option
@@ -49,6 +55,7 @@ UNCHANGED = "unchanged code"
 def aa(
     names: tuple[str, ...],
     gates: int,
+    plant: float | None,
     engines: tuple[str, ...],
     device: str,
     axes: tuple[str, ...],
@@ -63,9 +70,13 @@ def aa(
     quoted by `benchctl gate`. NAME is a workload, a file or a suite; the cases of pyproject.toml
     where none is given, else xyz.
 
+    With --plant the head is slower in one case, another in each gate, by a busy loop in its timed
+    window: what share of such slowdowns the gate finds here is its power.
+
     \b
     benchctl aa
     benchctl aa --gates 40 xyz -a size=3x4,100x100 --engine static
+    benchctl aa --gates 10 --plant 0.05 xyz -a size=3x4,100x100 --engine static
     """
     from benchctl.gate.config import load_config
     from benchctl.gate.noise import append_aa, load_aa, noise_floor
@@ -87,7 +98,7 @@ def aa(
     # Read first: a file that is damaged is found before an hour is spent.
     first = len(load_aa(store))
     for number in range(gates):
-        gate = _one_gate(replace(plan, seed=first + number), request, store)
+        gate = _one_gate(replace(plan, seed=first + number), request, store, number, plant)
         append_aa(store, gate)
         note(f"[{number + 1}/{gates}] {_gate_words(gate)}")
     floor = noise_floor(load_aa(store), gate.machine_id)
@@ -96,22 +107,31 @@ def aa(
     return int(Exit.OK)
 
 
-def _one_gate(plan: Plan, request: GateRequest, store: Path) -> AaGate:
-    """What one gate of unchanged code found."""
+def _one_gate(
+    plan: Plan, request: GateRequest, store: Path, number: int, plant: float | None
+) -> AaGate:
+    """What one gate of unchanged code found, or of code that is slower by `plant` in one case."""
     from benchctl.gate.noise import aa_gate
+    from benchctl.gate.plans import with_planted_slowdown
     from benchctl.gate.run import run_gate
     from benchctl.store.locations import utc_now
 
+    planted = None
+    if plant is not None:
+        plan, key = with_planted_slowdown(plan, number, plant)
+        planted = key, plant
     started, begin = utc_now(), time.monotonic()
     result, runs = run_gate(
         plan, request, measuring_into(store), lambda text: note(f"note: {text}")
     )
     machine_id = str(runs[-1].machine.get("id", ""))
-    return aa_gate(result, machine_id, started, time.monotonic() - begin)
+    return aa_gate(result, machine_id, started, time.monotonic() - begin, planted)
 
 
 def _gate_words(gate: AaGate) -> str:
-    return (
-        f"{gate.ending}, {gate.candidates} candidates, {gate.regressed} regressed, "
-        f"{gate.seconds:.0f} s"
-    )
+    words = [gate.ending, f"{gate.candidates} candidates", f"{gate.regressed} regressed"]
+    if gate.planted is not None:
+        words.append(
+            f"the slower case {'found' if gate.planted.found else 'not found'}: {gate.planted.case}"
+        )
+    return ", ".join([*words, f"{gate.seconds:.0f} s"])

@@ -11,13 +11,13 @@ from benchctl.measure.commands import COMMAND_ENGINE, COMMAND_WORKLOAD, LINE
 from benchctl.measure.controls import CONTROL_ENGINE, CONTROL_WORKLOAD, KINDS
 from benchctl.measure.session import INTERLEAVED
 from benchctl.plan.cases import expand_cases
-from benchctl.plan.schedule import CASE_ARMS, CASE_MEASURE, build_plan
-from benchctl.plan.subjects import MARK, Subject, with_subjects
+from benchctl.plan.planted import with_slowdown
+from benchctl.plan.schedule import CASE_ARMS, CASE_MEASURE, arms_of_case, build_plan
+from benchctl.plan.subjects import MARK, Subject, pairs_of, with_subjects
 from benchctl.plan.suites import SuiteEntry
 from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
 CONTROL = "control"
-# Processes are new in every round, so a steady start matters more than a long one.
 MEASURE: Mapping[str, Any] = {
     "cold": False,
     "restart_every": 1,
@@ -63,6 +63,21 @@ def pair_plan(
         for case in expand_cases(CONTROL_WORKLOAD, {"kind": KINDS}):
             plan = _with_case(plan, case, own)
     return plan
+
+
+def with_planted_slowdown(plan: Plan, number: int, share: float) -> tuple[Plan, tuple[str, str]]:
+    """The plan with the head of one pair slower by `share`, and that pair: (case id, label).
+
+    `number` goes through the pairs in turn; controls are left alone.
+    """
+    pairs = [
+        (case.id, pair)
+        for case in plan.cases
+        if not is_control(case)
+        for pair in pairs_of(plan, arms_of_case(plan, case.id))
+    ]
+    case_id, pair = pairs[number % len(pairs)]
+    return with_slowdown(plan, case_id, pair.head_id, share), (case_id, pair.label)
 
 
 def fresh_processes(plan: Plan) -> Plan:

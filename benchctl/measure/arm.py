@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
+from benchctl.measure.planted import SLOWDOWN
 from benchctl.measure.protocol import ArmFailure, Message, read_verification
 from benchctl.measure.settings import MeasureSettings, subject_environment, worker_environment
 from benchctl.measure.worker_client import Launch, Worker, request
 from benchctl.plan.order import round_seed
+from benchctl.plan.planted import planted_share
 from benchctl.plan.subjects import subject_of
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseSpec, Memory, Phases, Plan
 
@@ -37,7 +39,11 @@ class CaseContext:
     def environment(self, cache: Path, arm: ArmSpec | None = None) -> dict[str, str]:
         """The environment of a worker that keeps compiled kernels in `cache`."""
         found = worker_environment(self.settings, self.plan.threads, cache)
-        subject = None if arm is None else subject_of(self.plan, arm)
+        if arm is None:
+            return found
+        if share := planted_share(self.plan, self.case, arm):
+            found[SLOWDOWN] = str(share)
+        subject = subject_of(self.plan, arm)
         return found if subject is None else subject_environment(subject, found)
 
     def arrays(self, round_number: int) -> dict[str, Any]:

@@ -128,17 +128,28 @@ def _is_steady(recent_ns: list[int], rule: WarmUpRule) -> bool:
     return abs(last - before) <= rule.tolerance * before
 
 
-def take_samples(step: Step, clock: Clock, rule: SampleRule, step_seconds: float) -> Samples:
-    """The samples of one round of a step that takes about `step_seconds`.
+def measure_round(
+    step: Step, clock: Clock, warm_up_rule: WarmUpRule, rule: SampleRule
+) -> tuple[WarmUp, Samples]:
+    """One round: a warm-up on its inputs, then its samples.
 
-    The garbage collector rests meanwhile. Raises `ClockError` where time stands still.
+    The garbage collector runs before the warm-up, since it empties the caches, and rests until the
+    last sample. Raises `ClockError` where time stands still or goes back.
+    """
+    with garbage_collector_paused():
+        done = warm_up(step, clock, warm_up_rule)
+        return done, take_samples(step, clock, rule, done.step_seconds)
+
+
+def take_samples(step: Step, clock: Clock, rule: SampleRule, step_seconds: float) -> Samples:
+    """The samples of one round of a warm step that takes about `step_seconds`.
+
+    Raises `ClockError` where time stands still.
     """
     loops = calibrate_loops(step, clock, rule, step_seconds)
     cost = loop_cost_ns(clock, loops)
     count = rule.samples_for(step_seconds)
-    with garbage_collector_paused():
-        samples = tuple(_sample_ns(step, clock, loops, cost) for _ in range(count))
-    return Samples(samples, loops)
+    return Samples(tuple(_sample_ns(step, clock, loops, cost) for _ in range(count)), loops)
 
 
 def calibrate_loops(step: Step, clock: Clock, rule: SampleRule, step_seconds: float) -> int:

@@ -22,7 +22,7 @@ BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables that force BLAS kernels other than those the machine would choose."""
 
 
-_FIRST_WARM_UP = WarmUpRule()
+_FIRST_WARM_UP = WarmUpRule(min_seconds=0.1)
 _LATER_WARM_UP = WarmUpRule(min_steps=1, min_seconds=0.02, settle=False)
 _SAMPLE = SampleRule()
 
@@ -31,9 +31,10 @@ _SAMPLE = SampleRule()
 class MeasureSettings:
     """How cases are measured; all times in seconds.
 
-    `warm_up` is for a new process, `later_warm_up` for each later round of the same process.
-    A warm worker is replaced after `restart_every` rounds; where starting one takes longer than
-    `cheap_start_seconds`, only once that is under `restart_share` of the time. `check_outputs` off
+    `warm_up` is for a new process, `later_warm_up` for each round, on its own inputs.
+    A warm worker is replaced after `restart_every` rounds, since rounds of one process are not
+    independent; where starting one takes longer than `cheap_start_seconds`, only once that is under
+    `restart_share` of the time. `check_outputs` off
     times an engine without a reference; `cold` off leaves out the worker with the empty cache, and
     the outputs are then checked in one with the usual cache. Workers of one case are kept together
     while the sum of their peaks is under `memory_share` of the free memory.
@@ -43,9 +44,9 @@ class MeasureSettings:
     check_outputs: bool = True
     cold: bool = True
     keep_blas_override: bool = False
-    restart_every: int = 5
-    restart_share: float = 1 / 3
-    cheap_start_seconds: float = 3.0
+    restart_every: int = 1
+    restart_share: float = 1 / 2
+    cheap_start_seconds: float = 1.5
     minimum_rounds: int = 6
     memory_share: float = 0.8
     warm_up: WarmUpRule = _FIRST_WARM_UP

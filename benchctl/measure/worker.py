@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
-from benchctl.measure.clock import Clock, ImportTimer, WallClock, seconds_since
+from benchctl.measure.clock import Clock, ImportTimer, seconds_since
 from benchctl.measure.memory import PeakMeter
+from benchctl.measure.planted import worker_clock
 from benchctl.measure.protocol import (
     WORKING_FOLDER,
     ArmFailure,
@@ -28,7 +29,7 @@ from benchctl.measure.protocol import (
     failure_message,
     verification_message,
 )
-from benchctl.measure.sampler import SampleRule, WarmUpRule, take_samples, warm_up
+from benchctl.measure.sampler import SampleRule, WarmUpRule, measure_round, warm_up
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,
@@ -192,10 +193,11 @@ class WorkerService:
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
         """The samples of one round, after a short warm-up on its inputs."""
         runner, _ = self._prepared()
-        done = warm_up(runner.step, self._clock, WarmUpRule(**warm_up_rule))
+        done, samples = measure_round(
+            runner.step, self._clock, WarmUpRule(**warm_up_rule), SampleRule(**rule)
+        )
         # Once steady, a process stays so: later warm-ups are too short to tell.
         self._steady = self._steady or done.steady
-        samples = take_samples(runner.step, self._clock, SampleRule(**rule), done.step_seconds)
         return {
             "nanoseconds": list(samples.nanoseconds),
             "loops": samples.loops,
@@ -344,15 +346,19 @@ def take_protocol_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve one session; Ctrl-C is the session's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if folder := os.environ.get(WORKING_FOLDER):
         os.chdir(folder)
     requests, replies = take_protocol_pipes()
-    serve(requests, replies, WallClock())
-    return 0
+    serve(requests, replies, worker_clock())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The engine has released what it held. Taking an interpreter with a compiler in it apart would
+    # take longer than a round of measuring, every round.
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -122,7 +122,7 @@ class CostModel:
     step_overhead_seconds: float = 2e-5
     # The reference is one step in float64, on kernels that nobody tuned.
     reference_factor: float = 4.0
-    worker_start_seconds: float = 1.0
+    worker_start_seconds: float = 0.5
     # Drawing normal weights and handing them over.
     parameters_per_second: float = 5e7
 
@@ -158,13 +158,16 @@ def _arm_seconds(
 ) -> float:
     """One arm of one case: its processes, their warm-up, and the samples of all rounds."""
     start = model.start_seconds(case)
-    is_cheap = start <= settings.cheap_start_seconds
-    processes = math.ceil(rounds / settings.restart_every) if is_cheap else 1
     warm_up = max(settings.warm_up.min_seconds, settings.warm_up.min_steps * step)
     sample = max(settings.sample.min_sample_seconds, step)
     sampling = settings.sample.samples_for(step) * sample
     again = max(settings.later_warm_up.min_seconds, settings.later_warm_up.min_steps * step)
     cold = start + step if settings.cold else 0.0
+    processes = math.ceil(rounds / settings.restart_every)
+    if start > settings.cheap_start_seconds:
+        share = settings.restart_share
+        affordable = rounds * (again + sampling) * share / ((1.0 - share) * start)
+        processes = min(processes, max(1, math.floor(affordable)))
     return cold + processes * (start + warm_up) + rounds * (again + sampling)
 
 

@@ -59,15 +59,9 @@ XYZ_SIZES = (
     "4096x4096",
 )
 
-# Each process costs a start and a warm-up: with hundreds of arms these are most of the time.
-_ONE_PROCESS_A_HALF = {"restart_every": 6}
 # Where only the steady step is shown, a worker with an empty cache would be for nothing.
-_STEADY_ONLY = {"cold": False, "restart_every": 6}
-_SMOKE = {
-    "cold": False,
-    "restart_every": 7,
-    "warm_up": {"min_seconds": 0.1, "limit_seconds": 2.0},
-}
+_STEADY_ONLY = {"cold": False}
+_SMOKE = {"cold": False, "warm_up": {"min_seconds": 0.1, "limit_seconds": 2.0}}
 
 SLIDES = Suite(
     name="slides",
@@ -78,7 +72,6 @@ SLIDES = Suite(
             {"expression": ("product",), "size": XYZ_SIZES[:1]},
             arms=XYZ_ARMS,
             rounds=12,
-            measure=_ONE_PROCESS_A_HALF,
         ),
         SuiteEntry(
             "xyz",
@@ -92,7 +85,6 @@ SLIDES = Suite(
             {"layout": LAYOUTS, "head": HEADS, "mode": ("inference",), "image_size": ("224",)},
             arms=("static", "eager", "numpy"),
             rounds=7,
-            measure=_ONE_PROCESS_A_HALF,
         ),
         SuiteEntry(
             "vgg16",
@@ -123,8 +115,7 @@ SLIDES = Suite(
 # as NHWC, torch in both. Each case has all that take part in it in every round.
 _NCHW_PEERS = ("static", "eager", "torch", "onnxruntime", "openvino", "ncnn")
 _NHWC_PEERS = ("static", "eager", "torch", "tf-function", "jax")
-# One process an arm: importing a framework and loading the network takes longer than the rounds.
-_PEERS = {"cold": False, "restart_every": 8, "warm_up": {"limit_seconds": 5.0}}
+_PEERS = {"cold": False, "warm_up": {"min_seconds": 0.5, "limit_seconds": 5.0}}
 
 PEERS = Suite(
     name="peers",
@@ -196,7 +187,7 @@ SMOKE = Suite(
     name="smoke",
     summary="one small case of everything, in under two minutes: does it work here?",
     entries=(
-        SuiteEntry("xyz", {"size": ("3x4",)}, rounds=7, measure={"restart_every": 7}),
+        SuiteEntry("xyz", {"size": ("3x4",)}, rounds=7),
         SuiteEntry("xyz", {"size": ("100x100",)}, rounds=7, measure=_SMOKE),
         SuiteEntry(
             "vgg16",

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from benchctl.measure.settings import MeasureSettings
 from benchctl.reliability import simulations
 from benchctl.reliability.noise import (
     BIMODAL,
@@ -45,7 +44,7 @@ COVERAGE = Limit(0.935, 0.97)
 _ALL_ROUNDS = f"R = {', '.join(map(str, ROUNDS))}"
 _FOUR_MACHINES = "the four machines"
 _LOOKS = (10, 15, 20)
-_KEPT = MeasureSettings().restart_every
+_KEPT = 5
 _KEPT_BIMODAL = Noise("kept processes", process_offset=0.03, rounds_per_process=_KEPT)
 _GATE = f"{simulations.GATE_CASES} cases"
 _ONE_SLOWER = (0.05, *[0.0] * (simulations.GATE_CASES - 1))

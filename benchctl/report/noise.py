@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from benchctl.gate.decide import GateRule
-from benchctl.gate.noise import NoiseFloor
+from benchctl.gate.noise import NoiseFloor, Power
 from benchctl.report.gate import noise_sentence
 from benchctl.report.table import Column, Table, render_table
 from benchctl.stats.planner import rounds_needed
@@ -31,7 +32,7 @@ def noise_table(floor: NoiseFloor) -> Table:
 
 def noise_lines(floor: NoiseFloor) -> list[str]:
     """The whole answer as text."""
-    lines = [noise_sentence(floor)]
+    lines = [noise_sentence(floor)] if floor.gates else []
     if floor.contaminated:
         lines.append(
             f"{floor.contaminated} more were called disturbed by their controls and say nothing."
@@ -40,7 +41,18 @@ def noise_lines(floor: NoiseFloor) -> list[str]:
         lines.append(
             f"The screen alone would have been wrong in {floor.candidates} of {floor.cases} cases."
         )
+    lines += [power_sentence(each) for each in floor.powers]
     return [*lines, "", *render_table(noise_table(floor))]
+
+
+def power_sentence(power: Power) -> str:
+    """How often a planted slowdown was found."""
+    disturbed = f"; {power.contaminated} more were disturbed" if power.contaminated else ""
+    return (
+        f"A slowdown of {100 * power.share:g} % planted in one case was found by {power.found} of "
+        f"{power.gates} gates, at least {power.found_bound:.0%} with 95 % confidence"
+        f"{disturbed}; they took {power.seconds / 60:.0f} min."
+    )
 
 
 def noise_document(floor: NoiseFloor) -> dict[str, Any]:
@@ -54,4 +66,6 @@ def noise_document(floor: NoiseFloor) -> dict[str, Any]:
         "candidates": floor.candidates,
         "cases": floor.cases,
         "spreads": dict(floor.spreads),
+        "seconds": floor.seconds,
+        "planted": [{**asdict(each), "found_bound": each.found_bound} for each in floor.powers],
     }

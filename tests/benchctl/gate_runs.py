@@ -8,7 +8,11 @@ from dataclasses import replace
 
 from record_factory import MACHINE
 
+from benchctl.gate.config import EXACT_COUNTS
+from benchctl.gate.decide import GateRule
+from benchctl.gate.outcomes import GateResult
 from benchctl.gate.plans import is_control, pair_plan
+from benchctl.gate.run import GateRequest, run_gate
 from benchctl.plan.schedule import arms_of_case
 from benchctl.plan.subjects import MARK, Subject
 from benchctl.plan.suites import SuiteEntry
@@ -92,3 +96,10 @@ class FakeMachine:
 
 
 CASES = [case.id for case in screen_plan().cases if not is_control(case)]
+
+
+def scripted_gate(**machine) -> GateResult:
+    """What a gate says on a `FakeMachine`."""
+    request = GateRequest(GateRule(), "main", "mine", EXACT_COUNTS)
+    result, _ = run_gate(screen_plan(), request, FakeMachine(**machine), lambda _: None)
+    return result

@@ -8,13 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
-from gate_runs import CASES, FakeMachine, screen_plan
+from gate_runs import CASES, scripted_gate
 from test_gate_revisions import git
 from test_measure_pairs import WORKLOAD
 
 from benchctl.cli import main
-from benchctl.gate.config import EXACT_COUNTS
-from benchctl.gate.decide import GateRule
 from benchctl.gate.noise import (
     FILE,
     aa_gate,
@@ -23,7 +21,6 @@ from benchctl.gate.noise import (
     noise_floor,
     upper_bound,
 )
-from benchctl.gate.run import GateRequest, run_gate
 from benchctl.report.gate import gate_document, gate_lines, gate_markdown, junit_xml
 from benchctl.store.errors import RecordError
 
@@ -85,6 +82,16 @@ def test_a_planted_slowdown_is_found_and_told(project, monkeypatch):
 
 
 @pytest.mark.slow
+def test_aa_tells_whether_a_slowdown_on_purpose_is_found(project):
+    result = invoke("aa", "--plant", "1.0", "--json", "--store", "store")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["gates"] == 0
+    (power,) = document["planted"]
+    assert (power["share"], power["gates"], power["found"]) == (1.0, 1, 1)
+
+
+@pytest.mark.slow
 def test_unchanged_code_is_clean_and_aa_says_how_sure(project):
     result = invoke("aa", "--store", "store")
     assert result.exit_code == 0, result.output
@@ -115,12 +122,6 @@ def test_too_few_rounds_are_refused(project):
 
 
 # The documents, from a scripted machine
-
-
-def scripted_gate(**machine):
-    request = GateRequest(GateRule(), "main", "mine", EXACT_COUNTS)
-    result, _ = run_gate(screen_plan(), request, FakeMachine(**machine), lambda _: None)
-    return result
 
 
 REGRESSED = {"ratios": {CASES[0]: 1.2}}

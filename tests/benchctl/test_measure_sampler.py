@@ -15,6 +15,7 @@ from benchctl.measure.sampler import (
     SampleRule,
     WarmUpRule,
     calibrate_loops,
+    measure_round,
     take_samples,
     warm_up,
 )
@@ -140,7 +141,7 @@ def test_the_garbage_collector_rests_during_samples(enabled):
     was = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
-        take_samples(step, clock, SampleRule(), 0.02)
+        measure_round(step, clock, WarmUpRule(), SampleRule())
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()

@@ -154,12 +154,12 @@ def test_workers_are_replaced_after_their_rounds(tmp_path):
 def test_a_worker_that_starts_slowly_is_replaced_less_often(tmp_path):
     # Three first steps and three of warm-up: a start takes over 2 s, a round 1 s.
     arm = fake_arm("a", step_us=500_000)
-    settings = virtual_settings(tmp_path / "cache", restart_every=1, cheap_start_seconds=1.0)
+    settings = virtual_settings(tmp_path / "cache", cheap_start_seconds=1.0, restart_share=1 / 3)
     run = run_plan(tmp_path, fake_plan(arm, rounds=10), settings=settings)
     processes = [taken.process for taken in results_of(run)["a"].rounds]
     longest = max(processes.count(each) for each in set(processes))
     assert 2 < longest < 10
-    cheap = virtual_settings(tmp_path / "cache", restart_every=1, cheap_start_seconds=100.0)
+    cheap = virtual_settings(tmp_path / "cache", cheap_start_seconds=100.0)
     run = run_plan(tmp_path, fake_plan(arm, rounds=4), settings=cheap)
     assert [taken.process for taken in results_of(run)["a"].rounds] == [0, 1, 2, 3]
 
@@ -225,7 +225,9 @@ def test_errors_of_an_engine_have_their_status(tmp_path, arm, status, message):
 
 def test_an_arm_that_fails_later_keeps_its_rounds(tmp_path):
     bad = fake_arm("bad", fault="error", at="second_round")
-    results = results_of(run_plan(tmp_path, fake_plan(bad, fake_arm("good"), rounds=4)))
+    settings = virtual_settings(tmp_path / "cache", restart_every=4)
+    plan = fake_plan(bad, fake_arm("good"), rounds=4)
+    results = results_of(run_plan(tmp_path, plan, settings=settings))
     assert results["bad"].status == "crashed"
     assert [taken.round for taken in results["bad"].rounds] == [0]
     assert [taken.round for taken in results["good"].rounds] == [0, 1, 2, 3]
@@ -270,7 +272,7 @@ def test_settings_of_one_case_hold_for_it_alone(tmp_path):
     first, second = fake_case(elements=4), fake_case(elements=8)
     settings = {
         "measure": {"cache_directory": str(tmp_path / "cache")},
-        "case_measure": {second.id: {"cold": False, "restart_every": 1}},
+        "case_measure": {second.id: {"cold": False, "restart_every": 3}},
     }
     plan = fake_plan(fake_arm("a"), cases=(first, second), settings=settings)
     journal = new_journal(tmp_path / "store", plan)
@@ -280,8 +282,8 @@ def test_settings_of_one_case_hold_for_it_alone(tmp_path):
     usual, own = results_of(run, 0)["a"], results_of(run, 1)["a"]
     assert [phases.cache for phases in usual.phases] == ["cold", "warm"]
     assert [phases.cache for phases in own.phases] == ["warm"]
-    assert [taken.process for taken in usual.rounds] == [0, 0, 0]
-    assert [taken.process for taken in own.rounds] == [0, 1, 2]
+    assert [taken.process for taken in usual.rounds] == [0, 1, 2]
+    assert [taken.process for taken in own.rounds] == [0, 0, 0]
 
 
 # Budgets, interruptions, resuming -------------------------------------------------------------
@@ -332,7 +334,7 @@ def test_an_interrupted_run_is_resumed_without_repeating(tmp_path):
     plan = fake_plan(*arms, rounds=6, cases=cases)
     clock = VirtualClock()
     journal = new_journal(tmp_path, plan)
-    settings = virtual_settings(tmp_path / "cache")
+    settings = virtual_settings(tmp_path / "cache", restart_every=5)
     with pytest.raises(KeyboardInterrupt):
         measure(
             plan,
@@ -441,5 +443,5 @@ def test_a_first_worker_that_compiled_into_the_cache_is_not_called_warm(tmp_path
         return lambda environment: Compiling(clock, lambda name: FakeEngine(clock))
 
     run = run_plan(tmp_path, fake_plan(fake_arm("a")), launch=launch)
-    assert started == [False, True]
+    assert started == [False, True, True, True]
     assert results_of(run)["a"].rounds[0].process == 0

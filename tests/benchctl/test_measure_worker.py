@@ -58,7 +58,7 @@ def test_every_fault_has_its_own_message_and_spoils_no_other_arm(tmp_path):
     arms += [fake_arm("late", fault="segfault", at="second_round")]
     missing = "benchctl.measure.fake:make_broken_engine"
     arms += [replace(fake_arm("missing"), engine=missing)]
-    measure_settings = {**QUICK, "cache_directory": str(tmp_path / "cache")}
+    measure_settings = {**QUICK, "cache_directory": str(tmp_path / "cache"), "restart_every": 3}
     plan = fake_plan(*arms, rounds=3, settings={"measure": measure_settings})
     journal = new_journal(tmp_path, plan)
     measure(plan, journal, RecordingObserver(), settings=settings_of(plan))
