@@ -14,12 +14,14 @@ from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
     axis_option,
+    chart_option,
     device_option,
     engine_option,
     seed_option,
     store_option,
     threads_option,
 )
+from benchctl.cli.output import write_chart
 from benchctl.cli.run import measured_run
 from benchctl.cli.screen import write
 
@@ -73,6 +75,7 @@ BASE, HEAD = "base", "head"
 @seed_option
 @threads_option
 @click.option("--markdown", is_flag=True, help="Print Markdown instead of tables.")
+@chart_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @store_option
 def compare(
@@ -92,6 +95,7 @@ def compare(
     seed: int,
     threads: int | None,
     markdown: bool,
+    chart: Path | None,
     as_json: bool,
     store: Path,
 ) -> int:
@@ -123,6 +127,10 @@ def compare(
     if found is None:
         return int(Exit.INTERRUPTED)
     _show(found, markdown, as_json)
+    if chart is not None:
+        from benchctl.report.charts.ratios import draw_comparison
+
+        write_chart(draw_comparison(found), chart)
     return int(_exit_code(found, fail_slower, strict))
 
 

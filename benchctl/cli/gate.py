@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchctl.cli.compare import both_revisions, named_commands
+from benchctl.cli.compare import BASE, HEAD, both_revisions, named_commands
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
     axis_option,
+    chart_option,
     complete_names,
     device_option,
     engine_option,
@@ -25,6 +26,7 @@ from benchctl.cli.options import (
     store_option,
     threads_option,
 )
+from benchctl.cli.output import write_chart, write_document
 from benchctl.cli.run import measured_run
 from benchctl.cli.screen import note, write
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from benchctl.gate.outcomes import GateResult
     from benchctl.plan.subjects import Subject
     from benchctl.store.record import Plan, Run
+
+Write = Callable[[Path, str], None]
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
@@ -67,6 +71,8 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
     metavar="FILE",
     help=f"Also append Markdown to a file.  [default: ${SUMMARY_VARIABLE}, where it is set]",
 )
+@click.option("--dry-run", is_flag=True, help="Show the plan and a time estimate; run nothing.")
+@chart_option
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write JSON."
 )
@@ -85,6 +91,8 @@ def gate(
     threads: int | None,
     junit: Path | None,
     summary: Path | None,
+    dry_run: bool,
+    chart: Path | None,
     json_file: Path | None,
     store: Path,
 ) -> int:
@@ -100,23 +108,41 @@ def gate(
     benchctl gate --base HEAD~1 ./benchmarks/parse.py -a size=1000
     benchctl gate --base v1.2 --command 'python -m mypackage --version'
     """
+    from benchctl.gate.outcomes import unused_entries
+    from benchctl.gate.revisions import resolve_revision
     from benchctl.report.gate import gate_lines
 
     started = time.monotonic()
     folder = Path.cwd()
     config, removed = _configuration(folder, base, names, commands)
     rule = config.rule if margin is None else replace(config.rule, margin=margin)
+    asked = (engines, device, seed, threads)
+    if dry_run:
+        from benchctl.plan.subjects import Subject
+        from benchctl.report.plans import gate_plan_lines
+
+        for revision in (base, head):
+            if revision is not None:
+                resolve_revision(folder, revision)
+        unbuilt = Subject(BASE), Subject(HEAD)
+        plan, rule = screen_plan(config, names, axes, commands, unbuilt, rule, *asked)
+        write(gate_plan_lines(plan, rule.confirm_rounds))
+        return int(Exit.OK)
     with both_revisions(base, head, folder, config) as subjects:
-        plan, rule = screen_plan(
-            config, names, axes, commands, subjects, rule, engines, device, seed, threads
-        )
+        plan, rule = screen_plan(config, names, axes, commands, subjects, rule, *asked)
         result, runs = _run(plan, rule, config, base, head, removed, strict, store)
     command = shlex.join(["benchctl", *sys.argv[1:]])
     floor = _noise_floor(store, runs)
     write(gate_lines(result, floor, command))
     note([f"Saved {run.path}" for run in runs])
+    for entry in unused_entries(result, config.quarantine):
+        note(f"warning: quarantine names no case: {entry}")
     seconds = time.monotonic() - started
     _write_documents(result, floor, command, runs[0], seconds, junit, summary, json_file)
+    if chart is not None:
+        from benchctl.report.charts.ratios import draw_gate
+
+        write_chart(draw_gate(result, runs), chart)
     return int(exit_of(result))
 
 
@@ -244,20 +270,25 @@ def _write_documents(
     if summary is None and os.environ.get(SUMMARY_VARIABLE):
         summary = Path(os.environ[SUMMARY_VARIABLE])
     words = machine_words(run)
-    documents: list[tuple[Path | None, str, Callable[[], str]]] = [
-        (junit, "w", lambda: junit_xml(result, seconds)),
-        (json_file, "w", lambda: dump_json(gate_document(result, floor, command))),
-        (summary, "a", lambda: "\n".join(gate_markdown(result, floor, command, words))),
+    documents: list[tuple[Path | None, Write, Callable[[], str]]] = [
+        (junit, write_document, lambda: junit_xml(result, seconds)),
+        (json_file, write_document, lambda: dump_json(gate_document(result, floor, command))),
+        (summary, _append, lambda: "\n".join(gate_markdown(result, floor, command, words))),
     ]
-    for path, mode, text in documents:
+    for path, write_to, text in documents:
         if path is None:
             continue
         try:
-            with path.open(mode, encoding="utf-8") as file:
-                file.write(text() + "\n")
+            write_to(path, text() + "\n")
         except OSError as error:
             # The verdict stands, whatever becomes of its copies.
             note(f"warning: {path} cannot be written: {error.strerror or error}")
+
+
+def _append(path: Path, text: str) -> None:
+    """A step summary has other steps' words before ours."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def exit_of(result: GateResult) -> Exit:

@@ -103,6 +103,29 @@ threads_option = click.option(
 )
 
 
+CHART_FORMATS = (".png", ".svg")
+
+
+def _chart_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a chart that could not be written, before anything is measured."""
+    if value is None:
+        return None
+    if value.suffix not in CHART_FORMATS:
+        raise click.BadParameter(f"expected a name ending in .png or .svg, received {value}")
+    if not value.resolve().parent.is_dir():
+        raise click.BadParameter(f"expected a folder that exists, received {value.parent}")
+    return value
+
+
+chart_option = click.option(
+    "--chart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_chart_file,
+    metavar="FILE",
+    help="Also draw the ratios, as .png or .svg.",
+)
+
+
 def format_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`, `--markdown` and `--csv`; see `benchctl.cli.output`."""
     for option in (

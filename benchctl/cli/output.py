@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from benchctl.cli.exits import Exit
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from benchctl.compare.summary import RunSummary
     from benchctl.store.record import Run
 
@@ -77,16 +81,56 @@ class Output:
             return
         path = Path(str(self.json_target))
         try:
-            path.write_text(text + "\n", encoding="utf-8")
+            write_document(path, text + "\n")
         except OSError as error:
             raise _not_written(path, error) from error
         note(f"JSON in {path}")
 
 
-def _check_writable(path: Path) -> None:
+def write_chart(figure: Figure | None, path: Path) -> None:
+    """Write a chart as PNG or SVG, by the name of the file.
+
+    The answer has been given by then: without a chart it stands all the same.
+    """
+    if figure is None:
+        note(f"warning: nothing was measured that {path} could show")
+        return
+    from benchctl.report.charts.files import svg_text, write_png
+
     try:
-        with path.open("a", encoding="utf-8"):
-            pass
+        if path.suffix == ".svg":
+            write_document(path, svg_text(figure, salt=path.stem))
+        else:
+            write_png(figure, path)
+    except OSError as error:
+        note(f"warning: {path} cannot be written: {error.strerror or error}")
+        return
+    note(f"Chart in {path}")
+
+
+def write_document(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all; pipes and devices as they come. Raises OSError."""
+    from benchctl.store.files import write_whole
+
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    else:
+        write_whole(path.resolve(), text, replace=True)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise where a file cannot be written later; nothing is created by trying."""
+    folder = path.resolve().parent
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists():
+            with path.open("a", encoding="utf-8"):
+                return
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise _not_written(path, error) from error
 

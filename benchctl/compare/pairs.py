@@ -63,7 +63,10 @@ class PairResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs, the largest difference first; `paired` tells whether rounds were common."""
+    """All pairs, the largest difference first; `paired` tells whether rounds were common.
+
+    `margin` is the difference that does not count, `runs` are those that the times come from.
+    """
 
     base_name: str
     head_name: str
@@ -72,6 +75,8 @@ class Comparison:
     paired: bool
     only_base: tuple[str, ...] = ()
     only_head: tuple[str, ...] = ()
+    margin: float = DEFAULT_MARGIN
+    runs: tuple[Run, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """How many pairs have this verdict."""
@@ -101,7 +106,9 @@ def compare_rounds(
             base, head = by_id[pair.base_id], by_id[pair.head_id]
             found.append(_paired(case.case, pair, base, head, allowed[case.case.id]))
     finished = _finished(found, allowed)
-    return Comparison(base_name, head_name, finished, _mean(found), paired=True)
+    return Comparison(
+        base_name, head_name, finished, _mean(found), paired=True, margin=margin, runs=(run,)
+    )
 
 
 def compare_stored(
@@ -126,6 +133,8 @@ def compare_stored(
         paired=False,
         only_base=tuple(" ".join(key) for key in base_arms if key not in head_arms),
         only_head=tuple(" ".join(key) for key in head_arms if key not in base_arms),
+        margin=margin,
+        runs=(base, head),
     )
 
 

@@ -34,8 +34,9 @@ class GateConfig:
     """What a project wants gated.
 
     `paths` are the folders of its modules, relative to the project; `build` is a command with the
-    blanks {source} and {target} that installs a revision into a folder. `quarantine` holds ids of
-    cases that are reported and never fail the gate. `counts` are names of exact counts with the
+    blanks {source} and {target} that installs a revision into a folder. `quarantine` holds
+    names of cases that are reported and never fail the gate: ids, perhaps without some values,
+    perhaps with an engine. `counts` are names of exact counts with the
     share by which each may grow.
     """
 

@@ -9,6 +9,7 @@ from enum import Enum
 from benchctl.compare.pairs import Comparison, PairResult
 from benchctl.gate.decide import Confirmation, GateRule, contaminated
 from benchctl.gate.plans import is_control
+from benchctl.plan.cases import selects
 from benchctl.stats.verdict import Judgement, Verdict
 
 Key = tuple[str, str]
@@ -141,13 +142,30 @@ def decide_outcomes(
             continue
         key = pair.case.id, pair.label
         made = _decide(pair, key, candidates, confirmed, unconfirmed_reasons, counts)
-        is_quarantined = pair.case.id in quarantine or " ".join(key) in quarantine
-        if is_quarantined and made.outcome in (Outcome.REGRESSED, Outcome.FAILED):
+        if _is_quarantined(key, quarantine) and made.outcome in (Outcome.REGRESSED, Outcome.FAILED):
             made = _as(made, Outcome.QUARANTINED)
         found.append(made)
     found += [CaseOutcome((case_id, ""), Outcome.REMOVED, None) for case_id in removed]
     order = list(Outcome)
     return sorted(found, key=lambda each: (order.index(each.outcome), each.key))
+
+
+def _is_quarantined(key: Key, quarantine: Collection[str]) -> bool:
+    """Whether an entry names the case, or the case on its engine: `xyz[size=3x4] eager`."""
+    return any(_names(entry, key) for entry in quarantine)
+
+
+def unused_entries(result: GateResult, quarantine: Collection[str]) -> list[str]:
+    """The entries that name no case of a gate: misspelt, or no longer there."""
+    keys = [case.key for case in result.cases]
+    return sorted(entry for entry in quarantine if not any(_names(entry, key) for key in keys))
+
+
+def _names(entry: str, key: Key) -> bool:
+    case_id, label = key
+    if selects(entry, case_id):
+        return True
+    return entry.endswith(f" {label}") and selects(entry.removesuffix(f" {label}"), case_id)
 
 
 def _as(made: CaseOutcome, outcome: Outcome) -> CaseOutcome:

@@ -61,6 +61,36 @@ def case_id(workload_name: str, parameters: Mapping[str, AxisValue]) -> str:
     return f"{workload_name}[{inside}]"
 
 
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Each id without the values that all ids of its workload share: `xyz[size=3x4]`, or `xyz`.
+
+    `selects` finds a case by its short id among the same cases.
+    """
+    known = list(dict.fromkeys(ids))
+    parts = {each: _split_id(each) for each in known}
+    shared: dict[str, set[str]] = {}
+    for workload, values in parts.values():
+        shared[workload] = shared.get(workload, set(values)) & set(values)
+    found = {}
+    for each, (workload, values) in parts.items():
+        own = [value for value in values if value not in shared[workload]]
+        found[each] = f"{workload}[{','.join(own)}]" if own else workload
+    return found
+
+
+def selects(pattern: str, full_id: str) -> bool:
+    """Whether an id, perhaps without some values, names a case: `xyz[size=3x4]` or `xyz`."""
+    workload, values = _split_id(pattern)
+    full_workload, full_values = _split_id(full_id)
+    return workload == full_workload and set(values) <= set(full_values)
+
+
+def _split_id(text: str) -> tuple[str, list[str]]:
+    workload, bracket, inside = text.partition("[")
+    values = inside.removesuffix("]").split(",") if bracket else []
+    return workload, [value for value in values if value]
+
+
 def _parse_values(axis: Axis, texts: Sequence[str]) -> list[AxisValue]:
     """The values on one axis, each once; its default where none is given."""
     values: dict[AxisValue, None] = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchctl.compare.pairs import Comparison, PairResult
+from benchctl.plan.cases import short_ids
 from benchctl.report import numbers
 from benchctl.report.numbers import decimals_for, format_number
 from benchctl.report.table import Column, Table
@@ -67,9 +68,10 @@ def comparison_table(comparison: Comparison) -> Table:
         Column("ratio [95 % interval]"),
         Column("verdict", align_right=False),
     ]
+    short = short_ids(pair.case.id for pair in comparison.pairs)
     rows = []
     for pair in comparison.pairs:
-        row = [pair.case.id, *([pair.label] if several else [])]
+        row = [short[pair.case.id], *([pair.label] if several else [])]
         row += [seconds_words(pair.base_seconds), seconds_words(pair.head_seconds)]
         row += [_ratio(pair), verdict_words(pair)]
         rows.append(tuple(row))
@@ -104,9 +106,10 @@ def _mean_words(mean: GeometricMean | None) -> str:
 
 def next_steps(comparison: Comparison) -> list[str]:
     """What to do about pairs that stayed open, and about what was not compared."""
+    short = short_ids(pair.case.id for pair in comparison.pairs)
     lines = []
     for pair in comparison.pairs:
-        name = f"{pair.case.id} {pair.label}"
+        name = f"{short[pair.case.id]} {pair.label}"
         if pair.judgement is None:
             lines.append(f"{name}: {pair.reason}")
         elif pair.verdict is Verdict.INCONCLUSIVE:

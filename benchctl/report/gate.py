@@ -8,7 +8,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from benchctl.gate.noise import NoiseFloor
-from benchctl.gate.outcomes import CaseOutcome, Ending, GateResult, Outcome
+from benchctl.gate.outcomes import CaseOutcome, Ending, GateResult, Key, Outcome
+from benchctl.plan.cases import short_ids
 from benchctl.report.comparison import log_ratio_words, ratio_of, seconds_words
 from benchctl.report.markdown import escape, table_markdown
 from benchctl.report.table import Column, Table, render_table
@@ -33,14 +34,15 @@ _NOTHING = "-"
 def ending_sentence(result: GateResult) -> str:
     """The verdict in one sentence."""
     against = f"{result.head} against {result.base}"
+    names = case_names(result)
     regressed = result.of(Outcome.REGRESSED)
     if result.ending is Ending.REGRESSION:
         worst = max(regressed, key=lambda each: each.estimate or 0.0)
-        return f"REGRESSION: {against}: {_counted(regressed)} slower, the worst {_name(worst)}."
+        return f"REGRESSION: {against}: {_counted(regressed)} slower, the worst {names[worst.key]}."
     if result.ending is Ending.CONTAMINATED:
-        names = dict.fromkeys(each.name for each in result.controls if each.contaminated)
+        disturbed = dict.fromkeys(each.name for each in result.controls if each.contaminated)
         return (
-            f"CONTAMINATED: {against}: {', '.join(names)} differs from itself, so this machine "
+            f"CONTAMINATED: {against}: {', '.join(disturbed)} differs from itself, so this machine "
             "was disturbed and nothing can be said."
         )
     if result.ending is Ending.FAILED:
@@ -57,18 +59,21 @@ def _counted(cases: Sequence[CaseOutcome]) -> str:
     return f"{len(cases)} case{'' if len(cases) == 1 else 's'}"
 
 
-def _name(case: CaseOutcome) -> str:
-    return " ".join(part for part in case.key if part)
+def case_names(result: GateResult) -> dict[Key, str]:
+    """A name for each case: its short id and its engine."""
+    short = short_ids(case.key[0] for case in result.cases)
+    return {case.key: f"{short[case.key[0]]} {case.key[1]}".rstrip() for case in result.cases}
 
 
 def outcome_table(result: GateResult) -> Table:
     """case | base | head | ratio [95 % interval] | outcome; what is wrong first."""
+    names = case_names(result)
     rows = []
     for case in result.cases:
         pair = case.pair
         rows.append(
             (
-                _name(case),
+                names[case.key],
                 seconds_words(None if pair is None else pair.base_seconds),
                 seconds_words(None if pair is None else pair.head_seconds),
                 _ratio(case),
@@ -93,12 +98,14 @@ def _ratio(case: CaseOutcome) -> str:
 
 def detail_lines(result: GateResult) -> list[str]:
     """Why cases failed, which counts changed, what the controls said."""
+    names = case_names(result)
     lines = []
     for case in result.cases:
+        name = names[case.key]
         if case.reason:
-            lines.append(f"{_name(case)}: {case.reason}")
+            lines.append(f"{name}: {case.reason}")
         for each in case.counts:
-            lines.append(f"{_name(case)}: {each.name} {each.base:,} -> {each.head:,}")
+            lines.append(f"{name}: {each.name} {each.base:,} -> {each.head:,}")
     for control in result.controls:
         off = math.expm1(control.judgement.estimate)
         state = "disturbed" if control.contaminated else "undisturbed"

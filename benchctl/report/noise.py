@@ -8,6 +8,7 @@ from typing import Any
 
 from benchctl.gate.decide import GateRule
 from benchctl.gate.noise import NoiseFloor, Power
+from benchctl.plan.cases import short_ids
 from benchctl.report.gate import noise_sentence
 from benchctl.report.table import Column, Table, render_table
 from benchctl.stats.planner import rounds_needed
@@ -19,8 +20,11 @@ def noise_table(floor: NoiseFloor) -> Table:
     """How a round's ratio varies, case by case, and the rounds that small changes need."""
     columns = [Column("case", align_right=False), Column("spread of a round's ratio")]
     columns += [Column(f"rounds for +{effect:.0%}") for effect in _EFFECTS]
+    short = short_ids(name.rpartition(" ")[0] for name in floor.spreads)
     rows = []
-    for name, spread in sorted(floor.spreads.items()):
+    for full_name, spread in sorted(floor.spreads.items()):
+        case_id, _, label = full_name.rpartition(" ")
+        name = f"{short[case_id]} {label}"
         needed = [
             rounds_needed(math.log1p(effect), spread, margin=GateRule().margin)
             for effect in _EFFECTS

@@ -28,6 +28,14 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
 
 
+def gate_plan_lines(plan: Plan, confirm_rounds: int) -> list[str]:
+    """The same for the screen of a gate, and what follows it."""
+    return [
+        *plan_lines(plan),
+        f"a case that may be slower is then measured again, for {confirm_rounds} rounds",
+    ]
+
+
 def _workload_lines(plan: Plan, cases: Sequence[CaseSpec]) -> list[str]:
     """What the cases share in the heading, the axes that vary as columns."""
     names = dict.fromkeys(name for case in cases for name in case.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from benchctl.compare.findings import Finding, Notice
@@ -142,6 +143,13 @@ def failure_lines(result: ArmResult) -> list[str]:
     return failures_lines([result])
 
 
+def _is_measurably_wrong(result: ArmResult) -> bool:
+    """Whether the wrong outputs are off by a number; missing and infinite ones are not."""
+    checks = () if result.verification is None else result.verification.checks
+    errors = [check.max_error for check in checks if not check.ok]
+    return bool(errors) and all(map(math.isfinite, errors))
+
+
 def failures_lines(results: Sequence[ArmResult]) -> list[str]:
     """The same of several arms; those that failed alike together."""
     lines: list[str] = []
@@ -149,8 +157,8 @@ def failures_lines(results: Sequence[ArmResult]) -> list[str]:
     for result in results:
         if result.status in ("ok", "planned"):
             continue
-        if result.status == "wrong" and (sentences := wrong_sentences(result)):
-            lines += [f"wrong: {sentence}" for sentence in sentences]
+        if result.status == "wrong" and _is_measurably_wrong(result):
+            lines += [f"wrong: {sentence}" for sentence in wrong_sentences(result)]
             continue
         reason = result.message or "no reason was recorded"
         alike.setdefault((result.status, reason, result.hint), []).append(result.arm.id)

@@ -53,6 +53,30 @@ def test_stored_runs(tmp_path):
     assert document["pairs"][0]["ratio"] == pytest.approx(2.5 / 1.9, rel=0.03)
 
 
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_ratios_as_a_chart(tmp_path, suffix):
+    base = write_run(tmp_path, make_run(arms=(STATIC, NUMPY), rounds=30, seed=1))
+    head = write_run(tmp_path, make_run(arms=(STATIC, NUMPY), rounds=30, seed=2))
+    file = tmp_path / f"ratios.{suffix}"
+    result = invoke(tmp_path, base.run_id, head.run_id, "--chart", str(file))
+    assert result.exit_code == 0, result.output
+    assert f"Chart in {file}" in result.stderr
+    content = file.read_bytes()
+    assert content.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+    if suffix == "svg":
+        text = content.decode()
+        assert "xyz" in text and "static" in text and "margin 0.02" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("ratios.jpg", "ending in .png or .svg"), ("nowhere/ratios.png", "a folder that exists")],
+)
+def test_a_chart_that_could_not_be_written_is_refused_first(tmp_path, name, words):
+    result = invoke(tmp_path, "a", "b", "--chart", str(tmp_path / name))
+    assert result.exit_code == 2 and words in result.stderr
+
+
 def test_an_incomplete_run_stands_for_nothing(tmp_path):
     base = write_run(tmp_path, make_run(seed=1))
     head = write_run(tmp_path, make_run(seed=2, complete=False))

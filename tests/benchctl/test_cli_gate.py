@@ -103,6 +103,16 @@ def test_unchanged_code_is_clean_and_aa_says_how_sure(project):
     assert git(project, "status", "--porcelain", "--untracked-files=no") == ""
 
 
+def test_a_dry_run_shows_the_plan_and_measures_nothing(project):
+    result = invoke("gate", "--base", "HEAD", "--dry-run", "--store", "store")
+    assert result.exit_code == 0, result.output
+    assert "numpy~base, numpy~head" in result.stdout and "nothing was run" in result.stdout
+    assert "measured again, for 8 rounds" in result.stdout
+    assert not (project / "store").exists()
+    result = invoke("gate", "--base", "nowhere", "--dry-run")
+    assert result.exit_code == 2 and "no revision 'nowhere'" in result.stderr
+
+
 def test_errors_say_what_to_do(project):
     result = invoke("gate", "--base", "nowhere")
     assert result.exit_code == 2 and "no revision 'nowhere'" in result.stderr
@@ -138,7 +148,7 @@ def test_a_clean_summary_is_folded_away_and_a_red_one_is_not():
 def test_the_worst_case_comes_first_in_every_document():
     result = scripted_gate(**REGRESSED)
     lines = gate_lines(result, None, "benchctl gate --base main")
-    assert f"1 case slower, the worst {CASES[0]} numpy" in lines[0]
+    assert "1 case slower, the worst xyz[size=3x4] numpy" in lines[0]
     assert gate_document(result, None, "c")["cases"][0]["outcome"] == "regressed"
     assert lines[-1] == "  again: benchctl gate --base main"
 

@@ -7,7 +7,7 @@ from gate_runs import CASES, FakeMachine, screen_plan
 
 from benchctl.gate.config import EXACT_COUNTS
 from benchctl.gate.decide import GateRule
-from benchctl.gate.outcomes import Ending, Outcome
+from benchctl.gate.outcomes import Ending, Outcome, unused_entries
 from benchctl.gate.run import GateRequest, run_gate
 
 
@@ -98,11 +98,18 @@ def test_a_candidate_that_cannot_be_measured_again_is_not_cleared():
 
 
 def test_quarantine_reports_and_does_not_fail():
-    for name in (CASES[0], f"{CASES[0]} numpy"):
+    for name in (CASES[0], f"{CASES[0]} numpy", "xyz[size=3x4]", "xyz[size=3x4] numpy"):
         result, _, _ = gate(FakeMachine({CASES[0]: 1.10}), quarantine=frozenset([name]))
         assert result.ending is Ending.CLEAN
         assert outcomes(result)[CASES[0]] is Outcome.QUARANTINED
         assert "regressed" in next(c.reason for c in result.cases if c.key[0] == CASES[0])
+
+
+@pytest.mark.parametrize("name", ["xyz[size=10x10]", "xyz[size=3x4] static", "vgg16", "numpy"])
+def test_quarantine_of_another_case_changes_nothing(name):
+    result, _, _ = gate(FakeMachine({CASES[0]: 1.10}), quarantine=frozenset([name]))
+    assert result.ending is Ending.REGRESSION
+    assert unused_entries(result, [name]) == ([] if "10x10" in name else [name])
 
 
 def test_counts_are_gated_exactly():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchctl.plan import arms
-from benchctl.plan.cases import case_id, expand_cases, parse_axes
+from benchctl.plan.cases import case_id, expand_cases, parse_axes, selects, short_ids
 from benchctl.plan.errors import PlanError, UnknownNameError
 from benchctl_engines.contract import Switch
 from benchctl_workloads.workload import Axis, AxisError, Cost, Workload
@@ -55,6 +55,25 @@ def test_case_id_is_readable() -> None:
     assert case_id("xyz", {"expression": "product", "size": "3x4"}) == (
         "xyz[expression=product,size=3x4]"
     )
+
+
+values = st.lists(st.sampled_from("abc"), min_size=3, max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["one", "two"]), values), min_size=1, unique_by=str))
+def test_a_short_id_finds_its_case_and_no_other(cases) -> None:
+    ids = [case_id(name, dict(zip("xyz", inside, strict=True))) for name, inside in cases]
+    short = short_ids(ids)
+    assert len(set(short.values())) == len(ids)
+    for full in ids:
+        assert len(short[full]) <= len(full)
+        assert [each for each in ids if selects(short[full], each)] == [full]
+        assert selects(full, full)
+
+
+def test_short_ids_keep_what_varies() -> None:
+    ids = ["xyz[size=3x4,dtype=f]", "xyz[size=8x8,dtype=f]", "heads[head=fc]", "mine"]
+    assert list(short_ids(ids).values()) == ["xyz[size=3x4]", "xyz[size=8x8]", "heads", "mine"]
 
 
 def test_cross_product_in_axis_order_with_defaults() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,14 @@ def test_wrong_results_are_named_with_what_they_equal() -> None:
         "it equals grad_y of x*y + z" in text
     )
     assert "wrong: numpy c " not in text  # that output was right
+
+
+def test_outputs_that_differ_by_no_number_are_told_in_words() -> None:
+    message = "output c is missing (received grad_x)"
+    missing = dataclasses.replace(wrong("numpy", ""), error=math.inf, message=message)
+    text = "\n".join(run_lines(summarise(make_run(arms=(STATIC, missing)))))
+    assert f"wrong result: numpy: {message}" in text
+    assert "differs" not in text
 
 
 def test_failures_give_reason_and_hint() -> None:
