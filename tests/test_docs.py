@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from documents import (
@@ -73,9 +74,26 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measure = [sys.executable, "-m", "benchctl", "run", "xyz", "--engine", "numpy", "--rounds", "1"]
     done = subprocess.run(measure, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    write_model(folder / "model.onnx")
     if REFERENCE.is_file():
         (folder / "results" / "reference").symlink_to(REFERENCE.parent)
     return folder
+
+
+def write_model(path: Path) -> None:
+    """The user's own model that a page speaks of: one layer, its batch left open."""
+    onnx = pytest.importorskip("onnx")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.ones((4, 2), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "model",
+        [helper.make_tensor_value_info("x", number, ["batch", 4])],
+        [helper.make_tensor_value_info("y", number, ["batch", 2])],
+        [weights],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +252,10 @@ def test_the_page_on_engines_shows_the_example_word_for_word() -> None:
     for block in shown:
         assert block.text.rstrip() in source
     example = tomllib.loads((ENGINE_EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))
-    (entry,) = blocks_of(DOCS / "writing-an-engine.md", "toml")
+    entry, interpreter = blocks_of(DOCS / "writing-an-engine.md", "toml")
     entry_points = tomllib.loads(entry.text)["project"]["entry-points"]
     assert entry_points == example["project"]["entry-points"]
+    assert "python" in tomllib.loads(interpreter.text)["tool"]["benchctl"]["engines"]["torch-old"]
 
 
 def test_the_example_engine_is_measured_beside_ours(

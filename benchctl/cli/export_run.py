@@ -8,7 +8,7 @@ import click
 
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
-from benchctl.cli.options import store_option
+from benchctl.cli.options import axis_option, seed_option, store_option
 from benchctl.cli.screen import note
 from benchctl.store.exchange.formats import EXPORT_FORMATS
 
@@ -21,7 +21,6 @@ STDOUT = "-"
     "--format",
     "format_name",
     type=click.Choice(EXPORT_FORMATS),
-    required=True,
     help="pyperf's JSON; that of github-action-benchmark (customSmallerIsBetter); Bencher's BMF; "
     "CSV with one row a sample.",
 )
@@ -33,18 +32,47 @@ STDOUT = "-"
     metavar="PATH",
     help="File to write; `-` prints.  [default: -]",
 )
+@click.option(
+    "--to",
+    "model",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.onnx",
+    help="Write one step of a workload, named in place of a run, as an ONNX model.",
+)
+@axis_option
+@seed_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @store_option
-def export_run(run_name: str, format_name: str, target: str, force: bool, store: Path) -> int:
-    """Write a stored run in the format of another tool.
+def export_run(
+    run_name: str,
+    format_name: str | None,
+    target: str,
+    model: Path | None,
+    axes: tuple[str, ...],
+    seed: int,
+    force: bool,
+    store: Path,
+) -> int:
+    """Write a stored run in the format of another tool, or a workload as an ONNX model.
 
-    RUN is "last", a file, or a run id or its beginning or end.
+    RUN is "last", a file, or a run id or its beginning or end; with --to a workload or a file.
 
     \b
     benchctl export --format pyperf -o run.json         python -m pyperf stats run.json
     benchctl export --format github -o benchmark.json   for github-action-benchmark
     benchctl export --format csv > samples.csv          every sample of the newest run
+    benchctl export vgg16 --to vgg16.onnx               a step, with its gradients if it has any
     """
+    if model is not None:
+        from benchctl.cli.export_model import export_model
+
+        if format_name is not None:
+            raise click.UsageError("--to writes a workload and --format a run: give one of them")
+        return export_model(run_name, axes, model, force, seed)
+    if format_name is None:
+        raise click.UsageError("expected --format NAME for a run, or --to FILE.onnx for a workload")
+    if axes:
+        raise click.UsageError("-a chooses a case of a workload: expected --to FILE.onnx beside it")
     from benchctl.store.exchange.errors import ExportError
     from benchctl.store.exchange.exporting import export_text, write_file
     from benchctl.store.exchange.names import measured_arms

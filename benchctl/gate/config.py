@@ -56,7 +56,7 @@ def read_config(text: str, name: str = FILE) -> GateConfig:
     except tomllib.TOMLDecodeError as error:
         raise GateError(f"{name}: {error}", "mend the file") from error
     own = _table(document.get("tool", {}), "benchctl", f"{name}: {TABLE}")
-    _only(own, ("paths", "build", "gate"), f"{name}: {TABLE}")
+    _only(own, ("paths", "build", "gate", "engines"), f"{name}: {TABLE}")
     where = f"{name}: {GATE}"
     gate = _table(own, "gate", where)
     numbers = ("margin", "screen_rounds", "screen_alpha", "confirm_rounds", "confirm_alpha")

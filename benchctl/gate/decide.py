@@ -21,6 +21,10 @@ Case = TypeVar("Case", bound=Hashable)
 """What names a case: an id, or an id and an arm."""
 
 
+FAR_SLOWER = 0.04
+"""A slowdown that nobody would overlook, as a fraction of the time; twice the usual margin."""
+
+
 class TooFewRoundsError(ValueError):
     """The rounds asked for cannot reject anything, whatever is measured."""
 
@@ -92,12 +96,22 @@ def slowdown_p_value(log_ratios: Sequence[float], margin: float) -> float:
 
 
 def candidates(screened: Mapping[Case, Sequence[float]], rule: GateRule) -> list[Case]:
-    """The cases that may have become slower: the confirmation decides."""
+    """The cases that may have become slower: the confirmation decides.
+
+    A case that looks slower by far is one even where its rounds vary so much that chance may have
+    done it: what varies most would otherwise be looked at least.
+    """
     return [
         case
         for case, log_ratios in screened.items()
         if slowdown_p_value(log_ratios, rule.margin_of(case)) <= rule.screen_alpha
+        or hodges_lehmann(log_ratios) >= far_slower(rule.margin_of(case))
     ]
+
+
+def far_slower(margin: float) -> float:
+    """ln(head / base) from which on a case is measured again whatever its noise."""
+    return math.log1p(max(2 * margin, FAR_SLOWER))
 
 
 def confirm(fresh: Mapping[Case, Sequence[float]], rule: GateRule) -> dict[Case, Confirmation]:

@@ -11,8 +11,14 @@ from typing import Any
 from benchctl.measure.clock import NANOSECONDS, Clock, seconds_since
 from benchctl.measure.planted import SLOWDOWN
 from benchctl.measure.protocol import ArmFailure, Message, read_verification
-from benchctl.measure.settings import MeasureSettings, subject_environment, worker_environment
+from benchctl.measure.settings import (
+    MeasureSettings,
+    interpreter_environment,
+    subject_environment,
+    worker_environment,
+)
 from benchctl.measure.worker_client import Launch, Worker, request
+from benchctl.plan.interpreters import interpreter_of
 from benchctl.plan.order import round_seed
 from benchctl.plan.planted import planted_share
 from benchctl.plan.subjects import subject_of
@@ -36,15 +42,23 @@ class CaseContext:
         """The seed of a round's inputs; the reference takes those of round 0."""
         return round_seed(self.plan.seed, self.case.id, round_number)
 
-    def environment(self, cache: Path, arm: ArmSpec | None = None) -> dict[str, str]:
+    def environment(self, cache: Path, arm: ArmSpec) -> dict[str, str]:
         """The environment of a worker that keeps compiled kernels in `cache`."""
         found = worker_environment(self.settings, self.plan.threads, cache)
-        if arm is None:
-            return found
         if share := planted_share(self.plan, self.case, arm):
             found[SLOWDOWN] = str(share)
+        if interpreter := interpreter_of(self.plan, arm):
+            found = interpreter_environment(interpreter, found)
+        return self._with_subject(found, arm)
+
+    def reference_environment(self, arm: ArmSpec) -> dict[str, str]:
+        """The environment in which the reference of the subject of `arm` is computed."""
+        found = worker_environment(self.settings, self.plan.threads, self.settings.cache_folder)
+        return self._with_subject(found, arm)
+
+    def _with_subject(self, environment: dict[str, str], arm: ArmSpec) -> dict[str, str]:
         subject = subject_of(self.plan, arm)
-        return found if subject is None else subject_environment(subject, found)
+        return environment if subject is None else subject_environment(subject, environment)
 
     def arrays(self, round_number: int) -> dict[str, Any]:
         """The fields of a request that name the case and its arrays."""
@@ -148,7 +162,9 @@ class ArmRun:
         arm = self.result.arm
         self._worker = context.launch(context.environment(cache, arm))
         timeout_seconds = self._settings.import_timeout_seconds
-        self._worker.post("import", timeout_seconds, engine=arm.engine, device=arm.device)
+        interpreter = interpreter_of(context.plan, arm)
+        engine = arm.engine if interpreter is None else interpreter.engine
+        self._worker.post("import", timeout_seconds, engine=engine, device=arm.device)
 
     def wait_import(self, cache: Path, round_number: int = 0) -> None:
         """Let the worker prepare the case; `wait_prepare` comes next."""

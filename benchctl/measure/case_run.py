@@ -101,7 +101,7 @@ class CaseRun:
         settings = self._settings
         # Of two subjects the later, the head, brings the workload whose results are right.
         arm = [each.result.arm for each in self.arms.values()][-1]
-        worker = self._context.launch(self._context.environment(settings.cache_folder, arm))
+        worker = self._context.launch(self._context.reference_environment(arm))
         try:
             arrays = self._context.arrays(round_number=0)
             timeout_seconds = settings.reference_timeout_seconds

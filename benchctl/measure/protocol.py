@@ -18,6 +18,9 @@ from benchctl.store.record import ArmStatus, OutputCheck, Verification
 
 Message = dict[str, Any]
 
+INTERPRETER = "BENCHCTL_INTERPRETER"
+"""The variable with the python that is to run a worker, where it is not the session's own."""
+
 WORKING_FOLDER = "BENCHCTL_WORKING_FOLDER"
 """The variable that names the folder in which a worker runs."""
 

@@ -8,14 +8,18 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchctl.measure.protocol import WORKING_FOLDER
+from benchctl.measure.protocol import INTERPRETER, WORKING_FOLDER
 from benchctl.measure.sampler import SampleRule, WarmUpRule
+from benchctl.store.files import write_whole
 from benchctl.store.record import Plan
 
 if TYPE_CHECKING:
+    from benchctl.plan.interpreters import Interpreter
     from benchctl.plan.subjects import Subject
 
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -149,16 +153,50 @@ def subject_environment(subject: Subject, environment: Mapping[str, str]) -> dic
     return found
 
 
+def interpreter_environment(
+    interpreter: Interpreter, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of a worker under another interpreter: of this one's modules only ours."""
+    folder = linked_packages("benchctl", "benchctl_engines", "benchctl_workloads")
+    return {**environment, INTERPRETER: interpreter.python, "PYTHONPATH": str(folder)}
+
+
 def harness_link() -> Path:
     """A folder from which `benchctl` alone can be imported: the package that runs here."""
-    package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(str(package).encode()).hexdigest()[:12]
+    return linked_packages("benchctl")
+
+
+def linked_packages(*names: str) -> Path:
+    """A folder from which these packages of ours can be imported, and nothing else."""
+    sources = [_package_folder(name) for name in names]
+    digest = hashlib.sha256("\n".join(map(str, sources)).encode()).hexdigest()[:12]
     folder = user_cache_folder() / "harness" / digest
-    link = folder / package.name
-    if not link.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        # Another process may have made it meanwhile; a link whose target is gone leads nowhere.
-        link.unlink(missing_ok=True)
-        with contextlib.suppress(FileExistsError):
-            link.symlink_to(package, target_is_directory=True)
+    for source in sources:
+        link = folder / source.name
+        if not link.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            # Another process may have made it meanwhile; one whose target is gone leads nowhere.
+            link.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(source, target_is_directory=True)
+    if len(sources) > 1:
+        _register(folder / "benchctl.dist-info")
     return folder
+
+
+def _package_folder(name: str) -> Path:
+    found = find_spec(name)
+    assert found is not None and found.origin is not None, "our own packages are installed"
+    return Path(found.origin).resolve().parent
+
+
+def _register(folder: Path) -> None:
+    """Tell an interpreter that finds the packages here which engines and workloads they bring."""
+    with contextlib.suppress(PackageNotFoundError):
+        own = distribution("benchctl")
+        folder.mkdir(exist_ok=True)
+        for name in ("METADATA", "entry_points.txt"):
+            text = own.read_text(name)
+            file = folder / name
+            if text is not None and not (file.is_file() and file.read_text("utf-8") == text):
+                write_whole(file, text, replace=True)

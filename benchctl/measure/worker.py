@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from benchctl.measure.clock import Clock, ImportTimer, seconds_since
 from benchctl.measure.memory import PeakMeter
 from benchctl.measure.planted import worker_clock
 from benchctl.measure.protocol import (
+    INTERPRETER,
     WORKING_FOLDER,
     ArmFailure,
     Message,
@@ -33,7 +35,7 @@ from benchctl.measure.sampler import SampleRule, WarmUpRule, measure_round, warm
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,
-    load_engine,
+    load_installed_engine,
     load_workload,
     workload_reference,
 )
@@ -54,7 +56,7 @@ def find_engine(name: str) -> Engine:
     """The engine of an entry point, or of "package.module:factory"."""
     module, colon, factory = name.partition(":")
     if not colon:
-        return load_engine(name)
+        return load_installed_engine(name)
     engine: Engine = getattr(importlib.import_module(module), factory)()
     return engine
 
@@ -108,7 +110,10 @@ class WorkerService:
         availability = self._engine.availability(device)
         seconds = seconds_since(self._clock, start)
         _require(availability)
-        return {"import_seconds": seconds, "versions": dict(self._engine.versions())}
+        versions = dict(self._engine.versions())
+        if os.environ.get(INTERPRETER):
+            versions["python"] = platform.python_version()
+        return {"import_seconds": seconds, "versions": versions}
 
     def do_prepare(
         self,

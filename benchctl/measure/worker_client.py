@@ -19,6 +19,7 @@ import psutil
 
 from benchctl.measure.clock import Clock
 from benchctl.measure.protocol import (
+    INTERPRETER,
     ArmFailure,
     Message,
     ProtocolError,
@@ -28,7 +29,7 @@ from benchctl.measure.protocol import (
 )
 from benchctl.measure.worker import WorkerService, find_engine
 
-COMMAND = (sys.executable, "-P", "-X", "faulthandler", "-m", "benchctl.measure.worker")
+ARGUMENTS = ("-P", "-X", "faulthandler", "-m", "benchctl.measure.worker")
 
 _READ_BYTES = 1 << 16
 _TAIL_BYTES = 4096
@@ -79,7 +80,7 @@ class ProcessWorker:
         # A process group of its own keeps the terminal's Ctrl-C from it. It stays in the session,
         # so that the kernel ends a suspended worker (SIGHUP) should this process be killed.
         self._process = subprocess.Popen(
-            COMMAND,
+            (environment.get(INTERPRETER, sys.executable), *ARGUMENTS),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchctl.plan.errors import PlanError, UnknownNameError
+from benchctl.plan.errors import MissingFileError, PlanError, UnknownNameError
+from benchctl.plan.interpreters import ForeignEngine, configured_interpreters
 
 if TYPE_CHECKING:
     from benchctl_engines.contract import Engine
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 ENGINES = "benchctl.engines"
 WORKLOADS = "benchctl.workloads"
-FILE_EXAMPLE = "or a file: ./my_workload.py"
+MODEL = ".onnx"
+FILE_EXAMPLE = "or a file: ./my_workload.py, ./model.onnx"
 
 
 def engine_names() -> list[str]:
-    """Names of the installed engines, the in-house ones first."""
-    return _names(ENGINES)
+    """Names of the installed engines, the in-house ones first, then those of other interpreters."""
+    return list(dict.fromkeys([*_names(ENGINES), *configured_interpreters()]))
 
 
 def workload_names() -> list[str]:
@@ -32,6 +34,14 @@ def workload_names() -> list[str]:
 
 def load_engine(name: str) -> Engine:
     """The engine of that name; raises `PlanError` where there is none or it fails to load."""
+    own = configured_interpreters().get(name)
+    if own is not None:
+        return ForeignEngine(name, load_installed_engine(own.engine), own.python)
+    return load_installed_engine(name)
+
+
+def load_installed_engine(name: str) -> Engine:
+    """The engine that an installed package registers under that name; raises `PlanError`."""
     from benchctl_engines.contract import Engine
 
     engine = _make(_find(ENGINES, "engine", name), "engine")
@@ -48,6 +58,8 @@ def load_workload(name_or_path: str) -> Workload:
     """The workload of that name, or the one in that file ("file.py", "file.py:ClassName")."""
     from benchctl_workloads.workload import Workload
 
+    if is_model_reference(name_or_path):
+        return _load_model(name_or_path)
     if is_file_reference(name_or_path):
         # Imported only now, because it runs a user's file.
         from benchctl.plan.user_file import load_workload_file
@@ -74,16 +86,40 @@ def is_import_reference(text: str) -> bool:
 def is_file_reference(text: str) -> bool:
     """Whether `text` means a file and not a registered name."""
     path, _, _ = text.partition(".py:")
-    return text.endswith(".py") or path != text or "/" in text
+    return text.endswith((".py", MODEL)) or path != text or "/" in text
+
+
+def is_model_reference(text: str) -> bool:
+    """Whether `text` means an ONNX file."""
+    return text.endswith(MODEL)
+
+
+def _load_model(reference: str) -> Workload:
+    from benchctl_workloads.onnx_models.reading import ModelError
+    from benchctl_workloads.onnx_models.workload import load_onnx_workload
+
+    path = Path(reference)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise MissingFileError(
+            f"no model in {path}: the file {what}", "expected an ONNX file: ./model.onnx"
+        )
+    try:
+        return load_onnx_workload(path, reference)
+    except ModelError as error:
+        raise PlanError(f"{path}: {error}", error.hint) from error
 
 
 def file_of_reference(text: str) -> Path:
     """The file that "file.py" or "file.py:ClassName" means."""
-    return Path(text if text.endswith(".py") else text.rpartition(":")[0])
+    return Path(text if text.endswith((".py", MODEL)) else text.rpartition(":")[0])
 
 
 def workload_reference(workload: Workload) -> str:
     """The text with which `load_workload` gives this workload again."""
+    own = getattr(workload, "__benchctl_reference__", "")
+    if own:
+        return str(own)
     module = sys.modules.get(type(workload).__module__)
     return str(getattr(module, "__benchctl_reference__", workload.name))
 

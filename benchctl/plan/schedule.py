@@ -11,6 +11,7 @@ from benchctl.measure.settings import MeasureSettings, settings_of
 from benchctl.plan.arms import parse_arm
 from benchctl.plan.cases import expand_cases
 from benchctl.plan.errors import PlanError, UnknownNameError
+from benchctl.plan.interpreters import with_interpreters
 from benchctl.plan.suites import SuiteEntry
 from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
@@ -62,7 +63,7 @@ def build_plan(
         raise PlanError("expected at least one workload to measure, received none")
     all_arms = _unique(arm for case_arms in arms_by_case.values() for arm in case_arms)
     most_rounds = max(rounds_by_case.values())
-    return Plan(
+    plan = Plan(
         cases=tuple(cases.values()),
         arms=all_arms,
         rounds=most_rounds,
@@ -84,6 +85,7 @@ def build_plan(
             CASE_MEASURE: measure_by_case,
         },
     )
+    return with_interpreters(plan)
 
 
 def arms_of_case(plan: Plan, case_id: str) -> tuple[ArmSpec, ...]:

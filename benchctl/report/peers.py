@@ -6,35 +6,58 @@ share nothing with them, so they never stand in the same table.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
+from benchctl.plan.interpreters import INTERPRETERS
 from benchctl.store.record import ArmResult, CaseResult, Run
 
-PEER_ENGINES = ("torch", "tf-function", "jax", "onnxruntime", "openvino", "ncnn")
+PEER_ENGINES = (
+    "torch",
+    "torch-compile",
+    "tf-function",
+    "tf-eager",
+    "tf-graph",
+    "keras",
+    "jax",
+    "onnxruntime",
+    "openvino",
+    "ncnn",
+)
 """The engines of this package that are adapters to a framework, as records name them."""
 YARDSTICK = "static"
 
 
-def is_peer(arm: ArmResult) -> bool:
-    """Whether an arm ran on a framework."""
-    return arm.arm.engine in PEER_ENGINES
+def peer_names(run: Run) -> frozenset[str]:
+    """The engines of a run that are frameworks, under another interpreter too."""
+    elsewhere = run.plan.settings.get(INTERPRETERS, {})
+    named = {name for name, each in elsewhere.items() if each.get("engine") in PEER_ENGINES}
+    return frozenset({*PEER_ENGINES, *named})
+
+
+def is_peer(arm: ArmResult, names: Collection[str] = PEER_ENGINES) -> bool:
+    """Whether an arm ran on a framework; `names` are those of its run."""
+    return arm.arm.engine in names
 
 
 def in_house(run: Run) -> Run:
     """The run without the arms of frameworks, and without cases that had no others."""
-    cases = (_without_peers(case) for case in run.cases)
+    names = peer_names(run)
+    cases = (_without_peers(case, names) for case in run.cases)
     return replace(run, cases=tuple(case for case in cases if case.arms))
 
 
 def against_static(run: Run) -> Run:
     """The cases in which a framework and the static engine took part, compared with the latter."""
+    names = peer_names(run)
     cases = tuple(
         case
         for case in run.cases
-        if any(map(is_peer, case.arms)) and any(each.arm.id == YARDSTICK for each in case.arms)
+        if any(is_peer(arm, names) for arm in case.arms)
+        and any(each.arm.id == YARDSTICK for each in case.arms)
     )
     return replace(run, cases=cases, plan=replace(run.plan, reference_arm=YARDSTICK))
 
 
-def _without_peers(case: CaseResult) -> CaseResult:
-    return replace(case, arms=tuple(arm for arm in case.arms if not is_peer(arm)))
+def _without_peers(case: CaseResult, names: Collection[str]) -> CaseResult:
+    return replace(case, arms=tuple(arm for arm in case.arms if not is_peer(arm, names)))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str, *, replace: bool) -> None:
+def write_whole(path: Path, content: str | bytes, *, replace: bool) -> None:
     """Write a file under another name, force it to disk, then give it its own.
 
     Whoever reads meanwhile, or after a crash, finds the old content or the new. Raises OSError:
@@ -16,8 +16,8 @@ def write_whole(path: Path, text: str, *, replace: bool) -> None:
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with partial.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         if replace:

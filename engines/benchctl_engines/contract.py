@@ -220,6 +220,52 @@ class Engine(Protocol):
         """Make a runner; the runner may keep and change the arrays of `parameters`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A step of a case as the content of an ONNX file.
+
+    `inputs` and `outputs` are the names in the file by those of the contract; a training step takes
+    its parameters as inputs too. `operations` is the operation of each node.
+    """
+
+    content: bytes
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    operations: tuple[str, ...]
+    opset: int
+    ir_version: int
+
+
+@runtime_checkable
+class ModelProgram(Protocol):
+    """A program that comes from an ONNX file: runtimes that read such files are given that file."""
+
+    def model_file(self, case: Case) -> ModelFile:
+        """The file, with the sizes of the case where it leaves them open."""
+
+
+@runtime_checkable
+class ModelEngine(Protocol):
+    """An engine that can write a step as an ONNX model, and run one; others need not.
+
+    Both raise `ValueError` with what to do as its `hint` where they cannot.
+    """
+
+    def export_model(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+    ) -> ModelFile:
+        """One step of a case, checked to be valid."""
+
+    def run_model(
+        self, content: bytes, inputs: Mapping[str, Array], threads: int
+    ) -> dict[str, Array]:
+        """The outputs of one run by their names in the file; inputs it has not are ignored."""
+
+
 def as_float64(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The same arrays with floating dtypes widened to float64, others as they are."""
     return {

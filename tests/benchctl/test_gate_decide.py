@@ -37,6 +37,16 @@ def test_only_what_may_be_slower_is_a_candidate():
     assert candidates(screened, RULE) == ["slower"]
 
 
+def test_what_looks_far_slower_is_a_candidate_however_much_it_varies():
+    screened = {
+        "noisy and far slower": [0.1, 0.3, -0.2, 0.4, -0.3, 0.2, -0.1, 0.35, -0.25, 0.3, 0.2, -0.1],
+        "noisy": [0.1, 0.3, -0.2, 0.2, -0.3, 0.1, -0.1, 0.25, -0.25, 0.1, -0.2, -0.1],
+    }
+    assert slowdown_p_value(screened["noisy and far slower"], RULE.margin) > RULE.screen_alpha
+    assert candidates(screened, RULE) == ["noisy and far slower"]
+    assert candidates(screened, GateRule(margin=0.2)) == []
+
+
 def test_a_margin_of_its_own_lets_a_case_be():
     screened = {"a": rounds_at(1.10, 12), "b": rounds_at(1.10, 12, seed=1)}
     assert candidates(screened, GateRule(margins={"a": 0.2})) == ["b"]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from benchctl_engines import static
 from benchctl_engines.primitives import operations
 from benchctl_engines.static import Graph, PassSwitches, Session, constant, placeholder
-from benchctl_engines.static.engine import StaticVocabulary
 from benchctl_engines.static.switches import PASS_NAMES
+from benchctl_engines.static.workload_graph import StaticVocabulary
 
 # simplify_algebra promises to leave every float as it is, so it is held to that.
 EXACT = (

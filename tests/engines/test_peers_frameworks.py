@@ -13,7 +13,10 @@ from benchctl.measure.verification import check_output
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
 from benchctl_engines.peers import framework
 from benchctl_engines.peers.jax_engine import make_jax_engine
-from benchctl_engines.peers.tensorflow_engine import make_tensorflow_engine
+from benchctl_engines.peers.keras_engine import make_keras_engine
+from benchctl_engines.peers.tensorflow_engine import make_eager_engine, make_function_engine
+from benchctl_engines.peers.tf_graph_engine import make_graph_engine
+from benchctl_engines.peers.torch_compile_engine import make_torch_compile_engine
 from benchctl_engines.peers.torch_engine import make_torch_engine
 from benchctl_engines.vocabulary import Vocabulary
 from benchctl_workloads.heads import Heads
@@ -25,19 +28,26 @@ from benchctl_workloads.xyz import Xyz
 
 FACTORIES = {
     "torch": make_torch_engine,
+    "torch-compile": make_torch_compile_engine,
     "jax": make_jax_engine,
-    "tensorflow": make_tensorflow_engine,
+    "tf-function": make_function_engine,
+    "tf-eager": make_eager_engine,
+    "tf-graph": make_graph_engine,
+    "keras": make_keras_engine,
 }
 RANDOM = {"random_uniform", "random_normal"}
 
-each_engine = pytest.mark.parametrize("package", FACTORIES)
+each_engine = pytest.mark.parametrize("name", FACTORIES)
 each_layout = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 each_head = pytest.mark.parametrize("head", ["fc", "conv"])
 
 
-def engine_of(package):
-    pytest.importorskip(package)
-    return FACTORIES[package]()
+def engine_of(name):
+    engine = FACTORIES[name]()
+    here = engine.availability("cpu")
+    if not here.ok:
+        pytest.skip(here.reason)
+    return engine
 
 
 def prepared(engine, workload, case, parameters, inputs):
@@ -66,12 +76,15 @@ def assert_as_reference(outputs, workload, case, parameters, inputs):
         assert check.ok, check
 
 
-def check_case(package, workload, given):
-    engine = engine_of(package)
+def check_case(name, workload, given):
+    engine = engine_of(name)
     case = make_case(workload, given)
     support = engine.supports(workload, case)
     if not support.ok:
-        assert package == "tensorflow" and case["layout"] == "NCHW" and support.hint
+        is_image = name.startswith("tf-") or name == "keras"
+        no_gradients = name == "keras" and workload.step(case) == "gradient"
+        assert no_gradients or (is_image and case["layout"] == "NCHW")
+        assert support.hint
         pytest.skip(support.reason)
     parameters, inputs = drawn(workload, case)
     runner = prepared(engine, workload, case, parameters, inputs)
@@ -84,34 +97,34 @@ def check_case(package, workload, given):
 @each_engine
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("expression", ["product", "multiply_add"])
-def test_xyz(package, dtype, expression):
-    check_case(package, Xyz(), {"dtype": dtype, "expression": expression, "size": "30x40"})
+def test_xyz(name, dtype, expression):
+    check_case(name, Xyz(), {"dtype": dtype, "expression": expression, "size": "30x40"})
 
 
 @each_engine
 @each_layout
 @each_head
 @pytest.mark.parametrize("mode", ["inference", "training"])
-def test_vgg16(package, layout, head, mode):
+def test_vgg16(name, layout, head, mode):
     given = {"layout": layout, "head": head, "mode": mode}
-    check_case(package, Vgg16(), {**given, "width": 16, "image_size": 32, "batch": 2})
+    check_case(name, Vgg16(), {**given, "width": 16, "image_size": 32, "batch": 2})
 
 
 @each_engine
 @each_layout
 @each_head
 @pytest.mark.parametrize("mode", ["inference", "training"])
-def test_heads(package, layout, head, mode):
+def test_heads(name, layout, head, mode):
     given = {"layout": layout, "head": head, "mode": mode}
-    check_case(package, Heads(), {**given, "side": 3, "channels": 8, "width": 32, "batch": 3})
+    check_case(name, Heads(), {**given, "side": 3, "channels": 8, "width": 32, "batch": 3})
 
 
 @each_engine
 @each_layout
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_layout(package, layout, direction):
+def test_layout(name, layout, direction):
     given = {"layout": layout, "direction": direction}
-    check_case(package, Layout(), {**given, "layer": "conv3_1", "image_size": 32, "batch": 2})
+    check_case(name, Layout(), {**given, "layer": "conv3_1", "image_size": 32, "batch": 2})
 
 
 # ----- all of the vocabulary --------------------------------------------------------------------
@@ -140,11 +153,20 @@ class Written(Workload):
         objective = ops.sum(ops.multiply(value, value))
         return Outputs(values={"value": value}, objective=objective)
 
+    kind = "gradient"
+
     def step(self, case):
-        return "gradient"
+        return self.kind
 
     def differentiate(self, case):
         return tuple(self._shapes)
+
+
+def written_for(name, *arguments, **options):
+    """An expression with its gradients, or without them where an engine has none."""
+    workload = Written(*arguments, **options)
+    workload.kind = "forward" if name == "keras" else "gradient"
+    return workload
 
 
 A = {"a": (3, 4)}
@@ -210,23 +232,23 @@ TIES = {
 
 
 @each_engine
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_an_expression_and_its_gradients(package, name):
-    check_case(package, Written(*EXPRESSIONS[name]), {})
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_an_expression_and_its_gradients(name, expression):
+    check_case(name, written_for(name, *EXPRESSIONS[expression]), {})
 
 
 @each_engine
-@pytest.mark.parametrize("name", TIES)
-def test_the_gradient_of_a_tie(package, name):
-    check_case(package, Written(*TIES[name], integers=True), {})
+@pytest.mark.parametrize("expression", TIES)
+def test_the_gradient_of_a_tie(name, expression):
+    check_case(name, written_for(name, *TIES[expression], integers=True), {})
 
 
 # ----- runners ----------------------------------------------------------------------------------
 
 
 @each_engine
-def test_a_second_training_step_goes_on_from_the_first(package):
-    engine, workload = engine_of(package), Heads()
+def test_a_second_training_step_goes_on_from_the_first(name):
+    engine, workload = engine_of(name), Heads()
     given = {"layout": "NHWC", "mode": "training", "side": 2, "channels": 8, "width": 32}
     case = make_case(workload, given)
     parameters, inputs = drawn(workload, case)
@@ -240,15 +262,17 @@ def test_a_second_training_step_goes_on_from_the_first(package):
 
 
 @each_engine
-def test_loaded_inputs_are_those_of_the_next_step(package):
-    engine, workload = engine_of(package), Xyz()
-    case = make_case(workload, {})
-    runner = prepared(engine, workload, case, *drawn(workload, case))
+def test_loaded_inputs_are_those_of_the_next_step(name):
+    engine, workload = engine_of(name), Heads()
+    given = {"layout": "NHWC", "mode": "inference", "side": 2, "channels": 8, "width": 32}
+    case = make_case(workload, given)
+    parameters, inputs = drawn(workload, case)
+    runner = prepared(engine, workload, case, parameters, inputs)
     runner.step()
-    parameters, inputs = drawn(workload, case, seed=6)
-    runner.load(inputs)
+    _, others = drawn(workload, case, seed=6)
+    runner.load(others)
     runner.step()
-    assert_as_reference(runner.outputs(), workload, case, parameters, inputs)
+    assert_as_reference(runner.outputs(), workload, case, parameters, others)
     runner.close()
 
 
@@ -274,32 +298,34 @@ def test_torch_copies_nothing_in_an_nhwc_step():
 
 
 @each_engine
-def test_an_engine_is_one_of_the_contract(package):
-    engine = FACTORIES[package]()
+def test_an_engine_is_one_of_the_contract(name):
+    engine = FACTORIES[name]()
     assert isinstance(engine, Engine)
     assert engine.paradigm == "peer"
-    assert engine.switches() == {}
+    assert set(engine.switches()) == ({"entry"} if name == "tf-graph" else set())
 
 
 @each_engine
-def test_all_of_the_vocabulary_but_random_numbers(package):
+def test_all_of_the_vocabulary_but_random_numbers(name):
     wanted = {name for name in vars(Vocabulary) if not name.startswith("_")} - RANDOM
-    have = vars(FACTORIES[package]().operations)
+    have = vars(FACTORIES[name]().operations)
     assert wanted <= set(have)
 
 
 @each_engine
-def test_a_missing_package_is_named_with_the_way_to_get_it(package, monkeypatch):
+def test_a_missing_package_is_named_with_the_way_to_get_it(name, monkeypatch):
     monkeypatch.setattr(framework, "find_spec", lambda name: None)
-    missing = FACTORIES[package]().availability("cpu")
+    engine = FACTORIES[name]()
+    missing = engine.availability("cpu")
     assert not missing.ok
-    assert missing.reason == f"{package} is not installed"
-    assert missing.hint == f'pip install "benchctl[{package}]"'
+    assert all(package in missing.reason for package in engine.packages)
+    assert missing.reason.endswith("not installed")
+    assert missing.hint == f'pip install "benchctl[{engine.extra}]"'
 
 
 @each_engine
-def test_another_device_is_refused(package):
-    refused = FACTORIES[package]().availability("gpu")
+def test_another_device_is_refused(name):
+    refused = FACTORIES[name]().availability("gpu")
     assert not refused.ok and "'gpu'" in refused.reason and "cpu" in refused.hint
 
 
@@ -309,17 +335,51 @@ def test_versions_leave_out_what_is_not_installed():
 
 
 @each_engine
-def test_random_numbers_are_refused_before_a_step(package):
+def test_random_numbers_are_refused_before_a_step(name):
     class Noisy(Written):
         def program(self, ops, parameters, inputs, case):
             return Outputs(values={"y": ops.add(inputs["a"], ops.random_normal((3, 4)))})
 
-    support = FACTORIES[package]().supports(Noisy(None, A), {})
+    noisy = Noisy(None, A)
+    noisy.kind = "forward"
+    support = FACTORIES[name]().supports(noisy, {})
     assert not support.ok and "random_normal" in support.reason and support.hint
 
 
+def test_keras_hands_out_no_gradients():
+    refused = make_keras_engine().supports(Xyz(), make_case(Xyz(), {}))
+    assert not refused.ok and "gradients" in refused.reason and "tf-function" in refused.hint
+
+
+def test_torch_compile_needs_a_compiler(monkeypatch):
+    engine = engine_of("torch-compile")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    missing = engine.availability("cpu")
+    assert not missing.ok and "C++ compiler" in missing.reason and "g++" in missing.hint
+
+
+@pytest.mark.parametrize("entry", ["run", "callable"])
+def test_a_graph_is_fed_or_keeps_its_inputs(entry):
+    engine, workload = engine_of("tf-graph"), Xyz()
+    case = make_case(workload, {"size": "30x40"})
+    parameters, inputs = drawn(workload, case)
+    options = EngineOptions(threads=2, switches={"entry": entry})
+    runner = engine.prepare(workload, case, parameters, inputs, options)
+    runner.build()
+    runner.compile()
+    runner.step()
+    again, fresh = drawn(workload, case, seed=6)
+    runner.load(fresh)
+    runner.step()
+    assert_as_reference(runner.outputs(), workload, case, again, fresh)
+    assert ("feed_dict" in runner.facts().notes[0]) == (entry == "run")
+    assert runner.facts().counts["graph_nodes"] > 3
+    runner.close()
+
+
 def test_tensorflow_takes_images_in_nhwc_only():
-    engine = make_tensorflow_engine()
+    engine = make_function_engine()
     refused = engine.supports(Vgg16(), make_case(Vgg16(), {"layout": "NCHW"}))
     assert not refused.ok and "NCHW" in refused.reason and "NHWC" in refused.hint
     assert engine.supports(Vgg16(), make_case(Vgg16(), {"layout": "NHWC"})).ok
@@ -332,8 +392,8 @@ def test_listing_engines_imports_no_framework():
         "import importlib, sys\n"
         f"modules = [importlib.import_module(name) for name in {modules!r}]\n"
         "engines = [getattr(m, n)() for m in modules for n in dir(m) if n.startswith('make_')]\n"
-        "assert len(engines) == 3\n"
+        "assert len(engines) >= 7\n"
         "for engine in engines: engine.availability('cpu'), engine.versions()\n"
-        "assert not {'torch', 'jax', 'tensorflow'} & set(sys.modules)\n"
+        "assert not {'torch', 'jax', 'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

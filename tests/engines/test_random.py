@@ -13,8 +13,8 @@ from benchctl_engines.eager.engine import EagerVocabulary
 from benchctl_engines.primitives.randomness import random
 from benchctl_engines.primitives.specs import ShapeError
 from benchctl_engines.static import Graph, PassSwitches, Session
-from benchctl_engines.static.engine import StaticVocabulary
 from benchctl_engines.static.switches import PASS_NAMES
+from benchctl_engines.static.workload_graph import StaticVocabulary
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85

@@ -13,6 +13,7 @@ from ..contract import Array, Case, Program
 from .inference_runtimes import UnsupportedProgramError
 from .onnx_nodes import NODE_RULES, NodeRule
 from .recorded_program import RecordedCall, RecordedValue, Recording, record_program
+from .recorded_step import record_step
 
 OPSET = 21
 IR_VERSION = 10
@@ -24,10 +25,12 @@ class OnnxModel:
     """The model and how its names belong to those of the program.
 
     `inputs` gives the graph's name of each program input that is used, `outputs` of each value.
+    `any_layout` allows images that are not NCHW, at the price of transposes around every node.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, *, any_layout: bool = False) -> None:
         self._onnx: Any = importlib.import_module("onnx")
+        self.any_layout = any_layout
         self._recording = recording
         self._nodes: list[Any] = []
         self._initializers: dict[str, Array] = {}
@@ -59,12 +62,22 @@ class OnnxModel:
         self._initializers[name] = array
         return name
 
+    def element_type(self, dtype: str) -> int:
+        """ONNX's number of a type of elements."""
+        return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
     def node(
-        self, operation: str, operands: Sequence[str], result: str = "", **attributes: Any
+        self,
+        operation: str,
+        operands: Sequence[str],
+        result: str = "",
+        more: Sequence[str] = (),
+        **attributes: Any,
     ) -> str:
-        """Add a node and give the name of its result, a new one where none is given."""
+        """Add a node and give the name of its first result, a new one where none is given."""
         result = result or f"step_{len(self._nodes)}"
-        made = self._onnx.helper.make_node(operation, list(operands), [result], **attributes)
+        results = [result, *more]
+        made = self._onnx.helper.make_node(operation, list(operands), results, **attributes)
         self._nodes.append(made)
         return result
 
@@ -97,7 +110,10 @@ class OnnxModel:
             "program",
             [self._value_info(each.name, each) for each in used],
             [self._value_info(name, each) for name, each in results.items()],
-            [_initializer(onnx, name, array) for name, array in self._initializers.items()],
+            [
+                _initializer(onnx, name, array)
+                for name, array in {**self._initializers, **self._recording.initial}.items()
+            ],
         )
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -149,3 +165,13 @@ def onnx_model(
 ) -> OnnxModel:
     """The forward program of a case as a model."""
     return OnnxModel(record_program(workload, case, parameters, inputs))
+
+
+def onnx_step(
+    workload: Program,
+    case: Case,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+) -> OnnxModel:
+    """A whole step of a case as a model, from the static engine's graph: see `record_step`."""
+    return OnnxModel(record_step(workload, case, parameters, inputs), any_layout=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .inference_runtimes import UnsupportedProgramError
+from .onnx_gradients import GRADIENT_RULES
+from .onnx_images import filter_to_kcrs, from_nchw, pads_of, to_nchw
 
 if TYPE_CHECKING:
     from .onnx_model import OnnxModel
@@ -87,56 +89,78 @@ def _slice(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None
 
 
 def _pad(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    widths = _sizes(model, (*call.attributes["low"], *call.attributes["high"]))
-    model.node("Pad", [model.operand(call.operands[0]), widths], result)
+    shape: Sequence[int] = call.operands[0].shape
+    low, high, interior = (call.attributes[name] for name in ("low", "high", "interior"))
+    name = model.operand(call.operands[0])
+    for axis, inner in enumerate(interior):
+        if inner:
+            shape, name = _spread(model, name, shape, axis, inner)
+    model.node("Pad", [name, _sizes(model, (*low, *high))], result)
+
+
+def _spread(
+    model: OnnxModel, name: str, shape: Sequence[int], axis: int, inner: int
+) -> tuple[list[int], str]:
+    """Zeros between the elements along an axis: behind each as many, those of the last cut off."""
+    before, size, after = shape[:axis], shape[axis], shape[axis + 1 :]
+    column = model.node("Reshape", [name, _sizes(model, (*before, size, 1, *after))])
+    widths = [0] * (2 * (len(shape) + 1))
+    widths[len(shape) + 1 + axis + 1] = inner
+    filled = model.node("Pad", [column, _sizes(model, widths)])
+    flat = model.node("Reshape", [filled, _sizes(model, (*before, size * (inner + 1), *after))])
+    stop = size + (size - 1) * inner
+    bounds = [_sizes(model, (each,)) for each in (0, stop, axis)]
+    return [*before, stop, *after], model.node("Slice", [flat, *bounds])
 
 
 def _matmul(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     operands = [model.operand(each) for each in call.operands]
-    flags = {
-        "transA": int(call.attributes["transpose_a"]),
-        "transB": int(call.attributes["transpose_b"]),
-    }
-    if bias or any(flags.values()):
-        model.node("Gemm", [*operands, bias] if bias else operands, result, **flags)
+    a, b = int(call.attributes["transpose_a"]), int(call.attributes["transpose_b"])
+    if bias or a or b:
+        model.node("Gemm", [*operands, bias] if bias else operands, result, transA=a, transB=b)
     else:
         model.node("MatMul", operands, result)
 
 
-def _pads(padding: Sequence[Sequence[int]]) -> list[int]:
-    (top, bottom), (left, right) = padding
-    return [top, left, bottom, right]
-
-
-def _require_nchw(call: RecordedCall) -> None:
-    if call.attributes["layout"] != "NCHW":
+def _require_layout(model: OnnxModel, call: RecordedCall) -> None:
+    """Transposes around every node are no fair form of a workload, but a right one."""
+    if call.attributes["layout"] != "NCHW" and not model.any_layout:
         raise UnsupportedProgramError(
             f"{call.primitive} in ONNX takes images in layout NCHW only", "choose -a layout=NCHW"
         )
 
 
 def _conv2d(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    _require_nchw(call)
-    operands = [model.operand(each) for each in call.operands]
-    model.node(
+    _require_layout(model, call)
+    layout = call.attributes["layout"]
+    x = to_nchw(model, model.operand(call.operands[0]), layout)
+    w, window = filter_to_kcrs(model, call.operands[1], call.attributes)
+    from_nchw(
+        model,
         "Conv",
-        [*operands, bias] if bias else operands,
+        [x, w, bias] if bias else [x, w],
         result,
-        kernel_shape=list(call.operands[1].shape[2:]),
+        layout,
+        kernel_shape=list(window),
         strides=list(call.attributes["stride"]),
-        pads=_pads(call.attributes["padding"]),
+        pads=pads_of(call.attributes["padding"]),
     )
 
 
 def _max_pool2d(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    _require_nchw(call)
-    model.node(
+    """The place of each maximum, where it is wanted, is its number among all elements."""
+    _require_layout(model, call)
+    layout = call.attributes["layout"]
+    from_nchw(
+        model,
         "MaxPool",
-        [model.operand(call.operands[0])],
+        [to_nchw(model, model.operand(call.operands[0]), layout)],
         result,
+        layout,
+        more=[each.name for each in call.more],
         kernel_shape=list(call.attributes["window"]),
         strides=list(call.attributes["stride"]),
-        pads=_pads(call.attributes["padding"]),
+        pads=pads_of(call.attributes["padding"]),
     )
 
 
@@ -144,6 +168,8 @@ def _softmax_cross_entropy(model: OnnxModel, call: RecordedCall, result: str, bi
     logits, labels = (model.operand(each) for each in call.operands)
     logarithms = model.node("LogSoftmax", [logits], axis=1)
     column = model.node("Reshape", [labels, _sizes(model, (-1, 1))])
+    for probabilities in call.more:
+        model.node("Softmax", [logits], probabilities.name, axis=1)
     chosen = model.node("GatherElements", [logarithms, column], axis=1)
     mean = model.node("ReduceMean", [chosen], keepdims=0)
     model.node("Neg", [mean], result)
@@ -178,5 +204,6 @@ NODE_RULES: dict[str, NodeRule] = {
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "softmax_cross_entropy": _softmax_cross_entropy,
+    **GRADIENT_RULES,
 }
 """By primitive; random numbers have none."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array, Case, EngineOptions, Program, RunnerFacts
+from ..contract import Array, Case, EngineOptions, ModelFile, Program, RunnerFacts
 from .inference_runtimes import InferenceEngine
-from .onnx_model import OnnxModel, onnx_model
+from .onnx_file import model_file, run_model, served_model
 
 
 class OnnxRuntimeRunner:
@@ -26,7 +26,7 @@ class OnnxRuntimeRunner:
     ) -> None:
         self._program = (workload, case, parameters, inputs)
         self._threads = options.threads
-        self._model: OnnxModel | None = None
+        self._model: ModelFile | None = None
         self._operations: tuple[str, ...] = ()
         self._session: Any = None
         self._binding: Any = None
@@ -36,8 +36,8 @@ class OnnxRuntimeRunner:
         self._loaded: list[Array] = []
 
     def build(self) -> None:
-        """Record the program as a model."""
-        self._model = onnx_model(*self._program)
+        """Record the program as a model, or take the model that it came from."""
+        self._model = served_model(*self._program)
         self._input_names, self._output_names = self._model.inputs, self._model.outputs
         self._operations = self._model.operations
 
@@ -50,7 +50,7 @@ class OnnxRuntimeRunner:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        serialised = self._model.proto.SerializeToString()
+        serialised = self._model.content
         # The session has its own copy of every parameter: no other is needed from here on.
         self._model = None
         workload, case, _, inputs = self._program
@@ -123,6 +123,22 @@ class OnnxRuntimeEngine(InferenceEngine):
     packages = ("onnxruntime", "onnx")
     extra = "onnxruntime"
     runner = OnnxRuntimeRunner
+
+    def export_model(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+    ) -> ModelFile:
+        """One step of a case; raises `UnsupportedProgramError`."""
+        return model_file(workload, case, parameters, inputs)
+
+    def run_model(
+        self, content: bytes, inputs: Mapping[str, Array], threads: int
+    ) -> dict[str, Array]:
+        """The outputs of one run, by their names in the file."""
+        return run_model(content, inputs, threads)
 
 
 def make_onnxruntime_engine() -> OnnxRuntimeEngine:

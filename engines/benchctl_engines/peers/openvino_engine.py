@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array, Case, EngineOptions, Program, RunnerFacts
+from ..contract import Array, Case, EngineOptions, ModelFile, Program, RunnerFacts
 from .inference_runtimes import InferenceEngine, require_float32
-from .onnx_model import OnnxModel, onnx_model
+from .onnx_file import served_model
 
 _DATA_LAYERS = ("Input", "Const", "Output")
 
@@ -33,7 +33,7 @@ class OpenVinoRunner:
             "INFERENCE_NUM_THREADS": options.threads,
         }
         self._runtime: Any = None
-        self._model: OnnxModel | None = None
+        self._model: ModelFile | None = None
         self._compiled: Any = None
         self._request: Any = None
         self._input_names: Mapping[str, str] = {}
@@ -41,18 +41,18 @@ class OpenVinoRunner:
         self._loaded: list[Any] = []
 
     def build(self) -> None:
-        """Record the program as a model."""
+        """Record the program as a model, or take the model that it came from."""
         self._runtime = importlib.import_module("openvino")
         _, _, parameters, inputs = self._program
         require_float32("openvino", (*parameters.values(), *inputs.values()))
-        self._model = onnx_model(*self._program)
+        self._model = served_model(*self._program)
         self._input_names, self._output_names = self._model.inputs, self._model.outputs
 
     def compile(self) -> None:
         """Let OpenVINO read, optimise and compile the model."""
         if self._model is None:
             raise RuntimeError("compile expected build() first")
-        serialised = self._model.proto.SerializeToString()
+        serialised = self._model.content
         # The compiled model has its own copy of every parameter: no other is needed from here on.
         self._model = None
         workload, case, _, inputs = self._program

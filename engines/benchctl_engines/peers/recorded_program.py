@@ -47,20 +47,28 @@ class RecordedValue(TensorOperators):
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """One primitive: operands and result by name and spec."""
+    """One primitive: operands and result by name and spec.
+
+    `more` are the results after the first, where a step differentiates and so may need them.
+    """
 
     primitive: str
     operands: tuple[RecordedValue, ...]
     attributes: Mapping[str, Any]
     result: RecordedValue
+    more: tuple[RecordedValue, ...] = ()
 
 
 @dataclass(slots=True)
 class Recording:
-    """Calls in order. `arrays` holds parameters and constants, `values` the outputs by name."""
+    """Calls in order. `arrays` holds parameters and constants, `values` the outputs by name.
+
+    `initial` has the arrays of inputs that need not be given: parameters that a step changes.
+    """
 
     calls: list[RecordedCall] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
+    initial: dict[str, Array] = field(default_factory=dict)
     inputs: dict[str, RecordedValue] = field(default_factory=dict)
     values: dict[str, RecordedValue] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The engine `tf-function`: TensorFlow under tf.function."""
+"""The engines `tf-function` and `tf-eager`: TensorFlow traced once, or operation by operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
 from .framework import FrameworkEngine, no_gradient
@@ -15,7 +15,10 @@ from .tensorflow_operations import TensorflowOperations
 
 
 class TensorflowRunner:
-    """One case as one tf.function: the program is traced once."""
+    """One case in TensorFlow; how its step is run is for subclasses."""
+
+    mode = ""
+    """How the step is run, in words."""
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class TensorflowRunner:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._tf = import_module("tensorflow")
         self._threads = options.threads
-        _set_threads(self._tf, options.threads)
+        set_threads(self._tf, options.threads)
         self._ops = TensorflowOperations()
         self._workload = workload
         self._case = case
@@ -39,7 +42,6 @@ class TensorflowRunner:
         self._parameters: dict[str, Any] = {}
         self._names: tuple[str, ...] = tuple(inputs)
         self._inputs: list[Any] = []
-        self._function: Any = None
         self._values: Mapping[str, Any] = {}
         self._gradients: list[Any] = []
 
@@ -55,22 +57,19 @@ class TensorflowRunner:
         self.load(inputs)
 
     def compile(self) -> None:
-        """Trace the program; TensorFlow optimises the graph in the first step."""
-        traced = self._tf.function(self._traced, autograph=False)
-        # Called as such, it need not look for a trace that fits its arguments at every step.
-        self._function = traced.get_concrete_function(*self._inputs)
+        """Nothing."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy new inputs."""
         self._inputs = [self._tf.constant(inputs[name]) for name in self._names]
 
     def step(self) -> None:
-        """Call the function; on the CPU its results are there when it returns."""
+        """Compute it; on the CPU its results are there when it returns."""
         self._values, self._gradients = {}, []
-        self._values, self._gradients = self._function(*self._inputs)
+        self._values, self._gradients = self._compute(*self._inputs)
 
-    def _traced(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
-        """The step as it is traced: the values, and in a gradient step the gradients."""
+    def _compute(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
+        """The step: the values, and in a gradient step the gradients."""
         inputs = dict(zip(self._names, tensors, strict=True))
         if self._kind == "forward":
             return self._run(inputs)[0], []
@@ -117,20 +116,49 @@ class TensorflowRunner:
     def facts(self) -> RunnerFacts:
         """TensorFlow does not name its kernels; how it runs."""
         intra = self._tf.config.threading.get_intra_op_parallelism_threads()
-        notes = [f"one tf.function on the CPU, {intra} threads within an operation"]
+        notes = [f"{self.mode} on the CPU, {intra} threads within an operation"]
         if intra != self._threads:
             notes.append(f"TensorFlow had started before it could be given {self._threads} threads")
         if self._kind == "training":
-            notes.append("updated by ResourceApplyGradientDescent in the same function")
+            notes.append("updated by ResourceApplyGradientDescent")
         return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))
 
     def close(self) -> None:
-        """Let go of all tensors and the function."""
-        self._parameters, self._inputs, self._function = {}, [], None
+        """Let go of all tensors."""
+        self._parameters, self._inputs = {}, []
         self._values, self._gradients = {}, []
 
 
-def _set_threads(tensorflow: Any, threads: int) -> None:
+class FunctionRunner(TensorflowRunner):
+    """One case as one tf.function: the program is traced once."""
+
+    mode = "one tf.function"
+    _function: Any = None
+
+    def compile(self) -> None:
+        """Trace the program; TensorFlow optimises the graph in the first step."""
+        traced = self._tf.function(self._compute, autograph=False)
+        # Called as such, it need not look for a trace that fits its arguments at every step.
+        self._function = traced.get_concrete_function(*self._inputs)
+
+    def step(self) -> None:
+        """Call the function; on the CPU its results are there when it returns."""
+        self._values, self._gradients = {}, []
+        self._values, self._gradients = self._function(*self._inputs)
+
+    def close(self) -> None:
+        """Let go of all tensors and the function."""
+        super().close()
+        self._function = None
+
+
+class EagerRunner(TensorflowRunner):
+    """One case operation by operation: the program runs anew at every step, on a tape."""
+
+    mode = "eager"
+
+
+def set_threads(tensorflow: Any, threads: int) -> None:
     """Size TensorFlow's pools; it refuses once it has computed anything in this process."""
     with suppress(RuntimeError):
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -138,14 +166,12 @@ def _set_threads(tensorflow: Any, threads: int) -> None:
 
 
 class TensorflowEngine(FrameworkEngine):
-    """TensorFlow under tf.function."""
+    """TensorFlow, whichever way a step is run."""
 
-    name = "tf-function"
-    packages = ("tensorflow",)
+    packages: ClassVar[tuple[str, ...]] = ("tensorflow",)
     extra = "tensorflow"
-    distributions = ("tensorflow", "tensorflow-cpu")
-    runner = TensorflowRunner
-    operations = TensorflowOperations
+    distributions: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-cpu")
+    operations: ClassVar[type] = TensorflowOperations
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """What the operations can do; convolutions and poolings in NHWC only."""
@@ -160,6 +186,25 @@ class TensorflowEngine(FrameworkEngine):
         return super().supports(workload, case)
 
 
-def make_tensorflow_engine() -> TensorflowEngine:
+class FunctionEngine(TensorflowEngine):
+    """TensorFlow under tf.function."""
+
+    name = "tf-function"
+    runner = FunctionRunner
+
+
+class EagerEngine(TensorflowEngine):
+    """TensorFlow as it runs without any graph."""
+
+    name = "tf-eager"
+    runner = EagerRunner
+
+
+def make_function_engine() -> FunctionEngine:
     """The factory behind the entry point `tf-function`."""
-    return TensorflowEngine()
+    return FunctionEngine()
+
+
+def make_eager_engine() -> EagerEngine:
+    """The factory behind the entry point `tf-eager`."""
+    return EagerEngine()

@@ -1,4 +1,4 @@
-"""The vocabulary in TensorFlow, as a tf.function traces it; images are NHWC."""
+"""The vocabulary in TensorFlow, computed at once, traced or put into a graph; images are NHWC."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class TensorflowOperations:
 
 def _require_nhwc(layout: str) -> None:
     if layout != "NHWC":
-        raise ValueError(f"the engine tf-function expected layout NHWC, received {layout}")
+        raise ValueError(f"TensorFlow on the CPU expected layout NHWC, received {layout}")
 
 
 def _named_padding(x: Tensor, window: Pair, stride: Pair, padding: Padding) -> Any:

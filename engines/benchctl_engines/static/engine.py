@@ -13,7 +13,6 @@ from ..contract import (
     Availability,
     Case,
     EngineOptions,
-    Outputs,
     Paradigm,
     Program,
     RunnerFacts,
@@ -23,34 +22,11 @@ from ..contract import (
 from ..devices.availability import device_availability
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
-from ..primitives.operations import assign_sub
-from ..primitives.randomness import random
-from ..primitives.vocabulary_methods import InHouseVocabulary
-from ..source_sites import Site
-from .gradients import gradients
-from .graph import Graph, Value, emit_constant, placeholder, step_counter, variable
+from .graph import Value
 from .profile import profile_program
 from .session import Operation, Session
 from .switches import PassSwitches, described_switches
-
-
-class StaticVocabulary(InHouseVocabulary):
-    """The vocabulary on values of a graph; random numbers keyed by seed, call site and step."""
-
-    def __init__(self, graph: Graph, seed: int = 0) -> None:
-        self._graph = graph
-        self._seed = seed
-
-    def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
-        site, self._graph.random_sites = self._graph.random_sites, self._graph.random_sites + 1
-        return random(
-            step_counter(self._graph),
-            shape=tuple(shape),
-            dtype=dtype,
-            seed=self._seed,
-            site=site,
-            distribution=distribution,
-        )
+from .workload_graph import workload_graph
 
 
 class StaticRunner:
@@ -85,69 +61,21 @@ class StaticRunner:
     def build(self) -> None:
         """Record the program, its gradients and its updates in a graph."""
         parameters, inputs = self._arrays
-        graph = Graph()
-        # Inputs and parameters have no line of the user's own: they come with the program.
-        code = self._workload.program.__code__
-        origin = Site(code.co_filename, code.co_firstlineno)
-        with graph.as_default(), graph.made_at(origin):
-            self._placeholders = {
-                name: placeholder(str(array.dtype), array.shape, name)
-                for name, array in inputs.items()
-            }
-            if self._kind == "forward":
-                # Nothing will change them: a frozen graph, as TensorFlow's users made for serving.
-                known = {
-                    name: emit_constant(graph, array, origin, name)
-                    for name, array in parameters.items()
-                }
-            else:
-                known = self._variables = {
-                    name: variable(array, name=name, copy=False)
-                    for name, array in parameters.items()
-                }
-        with graph.as_default():
-            ops = StaticVocabulary(graph, self._options.seed)
-            outputs = self._workload.program(ops, known, self._placeholders, self._case)
-            fetched = dict(outputs.values)
-            self._differentiate(outputs, fetched)
-        graph.freeze()
+        made = workload_graph(self._workload, self._case, parameters, inputs, self._options.seed)
+        self._placeholders, self._variables = made.placeholders, made.variables
+        fetched: dict[str, Any] = dict(made.fetches)
+        if self._kind == "training":
+            fetched["updates"] = Operation(list(made.updates.values()))
         self._names = list(fetched)
         self._fetches = list(fetched.values())
         self._session = Session(
-            graph,
+            made.graph,
             switches=self._switches,
             device=self._options.device,
             threads=self._options.threads,
             share_variables=True,
         )
         self.load(inputs)
-
-    def _differentiate(self, outputs: Outputs, fetched: dict[str, Any]) -> None:
-        if self._kind == "forward":
-            return
-        seeds = None if outputs.seed is None else [outputs.seed]
-        if self._kind == "gradient":
-            wanted = self._workload.differentiate(self._case)
-            known = {**self._placeholders, **self._variables}
-            sources = [known[name] for name in wanted]
-            found = gradients(outputs.objective, sources, seeds)
-            for name, each in zip(wanted, found, strict=True):
-                if each is None:
-                    raise ValueError(
-                        f"the gradient of {name!r} was asked for, and nothing that is "
-                        "differentiated depends on it"
-                    )
-                fetched[f"grad_{name}"] = each
-            return
-        sources = list(self._variables.values())
-        found = gradients(outputs.objective, sources, seeds)
-        rate = self._workload.learning_rate(self._case)
-        updates = [
-            assign_sub(source, rate * each)
-            for source, each in zip(sources, found, strict=True)
-            if each is not None
-        ]
-        fetched["updates"] = Operation(updates)
 
     def compile(self) -> None:
         """Optimise, choose kernels, compile loops, place memory."""

@@ -1,0 +1,199 @@
+"""The engine `tf-graph`: TensorFlow 1 as it was used, a Graph and a Session (compat.v1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Switch
+from .framework import no_gradient
+from .tensorflow_engine import TensorflowEngine, set_threads
+from .tensorflow_operations import TensorflowOperations
+
+ENTRY = Switch(
+    "run",
+    ("run", "callable"),
+    "how a step is called: Session.run with a feed_dict, or make_callable on inputs kept in the "
+    "graph",
+)
+
+
+class GraphRunner:
+    """One case as one graph: defined once, run by a session."""
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        # Read when TensorFlow is imported; without it, every start prints lines of advice.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        tensorflow = import_module("tensorflow")
+        set_threads(tensorflow, options.threads)
+        self._tf = tensorflow.compat.v1
+        self._threads = options.threads
+        self._as_callable = options.switches.get("entry", ENTRY.default) == "callable"
+        self._workload = workload
+        self._case = case
+        self._kind = workload.step(case)
+        self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
+        self._graph = self._tf.Graph()
+        self._session: Any = None
+        self._parameters: dict[str, Any] = {}
+        self._inputs: dict[str, Any] = {}
+        self._givers: dict[str, tuple[Any, Any]] = {}
+        self._feed: dict[Any, Array] = {}
+        self._reads: dict[str, Any] = {}
+        self._fetches: dict[str, Any] = {}
+        self._update: Any = None
+        self._call: Callable[[], Any] | None = None
+        self._results: dict[str, Array] = {}
+
+    def build(self) -> None:
+        """Define the graph, and give its variables their values."""
+        parameters, inputs = self._arrays
+        self._arrays = {}, {}
+        with self._graph.as_default():
+            self._parameters = {
+                name: self._variable(name, each) for name, each in parameters.items()
+            }
+            self._inputs = {
+                name: self._variable(f"input_{name}", each)
+                if self._as_callable
+                else self._tf.placeholder(each.dtype, each.shape, f"input_{name}")
+                for name, each in inputs.items()
+            }
+            self._define(inputs)
+            self._session = self._tf.Session(
+                graph=self._graph,
+                config=self._tf.ConfigProto(
+                    intra_op_parallelism_threads=self._threads,
+                    inter_op_parallelism_threads=self._threads,
+                ),
+            )
+        for name, array in parameters.items():
+            self._give(self._parameters[name], array)
+        self.load(inputs)
+
+    def _variable(self, name: str, array: Array) -> Any:
+        """A variable whose value is given later: as a constant it would be in the graph, too."""
+        variable = self._tf.get_variable(
+            name.replace("/", "_"),
+            array.shape,
+            array.dtype,
+            initializer=self._tf.zeros_initializer(),
+            use_resource=True,
+        )
+        value = self._tf.placeholder(array.dtype, array.shape)
+        self._givers[variable.name] = value, self._tf.assign(variable, value).op
+        return variable
+
+    def _give(self, variable: Any, array: Array) -> None:
+        """Give a variable a value from the host."""
+        value, assign = self._givers[variable.name]
+        self._session.run(assign, {value: array})
+
+    def _define(self, inputs: Mapping[str, Array]) -> None:
+        """Outputs, gradients and the update as nodes of the graph."""
+        self._reads = {name: each.value() for name, each in self._parameters.items()}
+        parameters = self._reads
+        given = {
+            name: each.value() if self._as_callable else each for name, each in self._inputs.items()
+        }
+        outputs = self._workload.program(TensorflowOperations(), parameters, given, self._case)
+        self._fetches = dict(outputs.values)
+        if self._kind == "gradient":
+            self._differentiate(outputs, {**given, **parameters})
+        elif self._kind == "training":
+            rate = self._workload.learning_rate(self._case)
+            optimizer = self._tf.train.GradientDescentOptimizer(rate)
+            variables = list(self._parameters.values())
+            pairs = optimizer.compute_gradients(
+                outputs.objective, variables, grad_loss=outputs.seed
+            )
+            self._update = optimizer.apply_gradients(
+                [(gradient, each) for gradient, each in pairs if gradient is not None]
+            )
+
+    def _differentiate(self, outputs: Outputs, known: Mapping[str, Any]) -> None:
+        wanted = self._workload.differentiate(self._case)
+        sources = [known[name] for name in wanted]
+        seeds = None if outputs.seed is None else [outputs.seed]
+        gradients = self._tf.gradients([outputs.objective], sources, grad_ys=seeds)
+        for name, gradient in zip(wanted, gradients, strict=True):
+            if gradient is None:
+                raise no_gradient(name)
+            self._fetches[f"grad_{name}"] = gradient
+
+    def compile(self) -> None:
+        """Nothing of its own: the session optimises the graph when it first runs."""
+        fetches = [self._fetches, *([] if self._update is None else [self._update])]
+        if self._as_callable:
+            with self._graph.as_default():
+                self._call = self._session.make_callable(fetches)
+        else:
+            self._call = lambda: self._session.run(fetches, feed_dict=self._feed)
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Keep new inputs to be fed, or copy them into the graph's variables."""
+        if self._as_callable:
+            for name, array in inputs.items():
+                self._give(self._inputs[name], array)
+        else:
+            self._feed = {self._inputs[name]: array for name, array in inputs.items()}
+
+    def step(self) -> None:
+        """Run the graph once; the session returns host arrays."""
+        assert self._call is not None, "compile comes before the first step"
+        self._results = self._call()[0]
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step; see the contract."""
+        results = dict(self._results)
+        if self._kind == "training":
+            for name, read in self._reads.items():
+                results[f"parameter/{name}"] = self._session.run(read)
+        return results
+
+    def facts(self) -> RunnerFacts:
+        """TensorFlow does not name its kernels; how it runs."""
+        entry = (
+            "make_callable, inputs kept in variables"
+            if self._as_callable
+            else "Session.run with a feed_dict"
+        )
+        notes = [f"one graph on the CPU through {entry}, {self._threads} threads"]
+        if self._kind == "training":
+            notes.append("updated by GradientDescentOptimizer")
+        nodes = len(self._graph.get_operations())
+        return RunnerFacts(
+            kernels=("tensorflow",), notes=tuple(notes), counts={"graph_nodes": nodes}
+        )
+
+    def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            self._session.close()
+        self._call, self._session = None, None
+        self._parameters, self._inputs, self._feed, self._results = {}, {}, {}, {}
+
+
+class GraphEngine(TensorflowEngine):
+    """TensorFlow 1: define, then run."""
+
+    name = "tf-graph"
+    runner = GraphRunner
+
+    def switches(self) -> Mapping[str, Switch]:
+        """How a step is called."""
+        return {"entry": ENTRY}
+
+
+def make_graph_engine() -> GraphEngine:
+    """The factory behind the entry point `tf-graph`."""
+    return GraphEngine()

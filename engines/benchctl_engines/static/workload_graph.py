@@ -1,0 +1,115 @@
+"""A workload's step as a graph: its program, and the gradients and updates that the step wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contract import Array, Case, Outputs, Program
+from ..primitives.operations import assign_sub
+from ..primitives.randomness import random
+from ..primitives.vocabulary_methods import InHouseVocabulary
+from ..source_sites import Site
+from .gradients import gradients
+from .graph import Graph, Value, emit_constant, placeholder, step_counter, variable
+
+
+class StaticVocabulary(InHouseVocabulary):
+    """The vocabulary on values of a graph; random numbers keyed by seed, call site and step."""
+
+    def __init__(self, graph: Graph, seed: int = 0) -> None:
+        self._graph = graph
+        self._seed = seed
+
+    def _random(self, shape: tuple[int, ...], dtype: str, distribution: str) -> Any:
+        site, self._graph.random_sites = self._graph.random_sites, self._graph.random_sites + 1
+        return random(
+            step_counter(self._graph),
+            shape=tuple(shape),
+            dtype=dtype,
+            seed=self._seed,
+            site=site,
+            distribution=distribution,
+        )
+
+
+@dataclass(slots=True)
+class WorkloadGraph:
+    """A frozen graph and what a step of it takes and gives, by the names of the program.
+
+    `updates` has the new value of each parameter that a training step changes. `variables` is
+    empty in a forward step: nothing will change the parameters, so they are constants.
+    """
+
+    graph: Graph
+    placeholders: dict[str, Value]
+    variables: dict[str, Value] = field(default_factory=dict)
+    fetches: dict[str, Value] = field(default_factory=dict)
+    updates: dict[str, Value] = field(default_factory=dict)
+
+
+def workload_graph(
+    workload: Program,
+    case: Case,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    seed: int = 0,
+) -> WorkloadGraph:
+    """Record the program of a case, its gradients and its updates."""
+    kind = workload.step(case)
+    graph = Graph()
+    # Inputs and parameters have no line of the user's own: they come with the program.
+    code = workload.program.__code__
+    origin = Site(code.co_filename, code.co_firstlineno)
+    with graph.as_default(), graph.made_at(origin):
+        made = WorkloadGraph(
+            graph,
+            {
+                name: placeholder(str(array.dtype), array.shape, name)
+                for name, array in inputs.items()
+            },
+        )
+        if kind == "forward":
+            # A frozen graph, as TensorFlow's users made for serving.
+            known = {
+                name: emit_constant(graph, array, origin, name)
+                for name, array in parameters.items()
+            }
+        else:
+            known = made.variables = {
+                name: variable(array, name=name, copy=False) for name, array in parameters.items()
+            }
+    with graph.as_default():
+        ops = StaticVocabulary(graph, seed)
+        outputs = workload.program(ops, known, made.placeholders, case)
+        made.fetches = dict(outputs.values)
+        if kind == "gradient":
+            _fetch_gradients(made, outputs, workload.differentiate(case))
+        elif kind == "training":
+            _update(made, outputs, workload.learning_rate(case))
+    graph.freeze()
+    return made
+
+
+def _fetch_gradients(made: WorkloadGraph, outputs: Outputs, wanted: tuple[str, ...]) -> None:
+    known = {**made.placeholders, **made.variables}
+    found = gradients(outputs.objective, [known[name] for name in wanted], _seeds(outputs))
+    for name, each in zip(wanted, found, strict=True):
+        if each is None:
+            raise ValueError(
+                f"the gradient of {name!r} was asked for, and nothing that is "
+                "differentiated depends on it"
+            )
+        made.fetches[f"grad_{name}"] = each
+
+
+def _update(made: WorkloadGraph, outputs: Outputs, rate: float) -> None:
+    found = gradients(outputs.objective, list(made.variables.values()), _seeds(outputs))
+    for (name, source), each in zip(made.variables.items(), found, strict=True):
+        if each is not None:
+            made.updates[name] = assign_sub(source, rate * each)
+
+
+def _seeds(outputs: Outputs) -> list[Any] | None:
+    return None if outputs.seed is None else [outputs.seed]
