@@ -31,6 +31,7 @@ from documents import (
 )
 
 from benchctl.cli import VERBS, main
+from benchctl.gate.noise import load_aa, noise_floor
 from benchctl.measure.settings import MeasureSettings
 from benchctl.stats.planner import minimum_rounds
 from benchctl.stats.verdict import DEFAULT_MARGIN
@@ -335,6 +336,24 @@ def test_the_method_names_the_settings_in_use() -> None:
         f"fewer than {minimum_rounds(comparisons=2)} with two or three",
     ):
         assert sentence in text, sentence
+
+
+def test_the_page_on_gates_quotes_the_committed_noise_floor() -> None:
+    gates = load_aa(REFERENCE.parent)
+    floor = noise_floor(gates, gates[0].machine_id)
+    assert floor is not None
+    text = on_one_line(read("docs/comparing.md"))
+    minutes = [
+        f"{seconds / 60:.0f} min" for seconds in (floor.seconds, *(p.seconds for p in floor.powers))
+    ]
+    for words in (
+        f"{floor.gates} such gates",
+        f"{floor.red} regressions",
+        f"at most {floor.red_bound:.0%}".replace("%", " %"),
+        *(f"{power.found} of {power.gates} gates" for power in floor.powers),
+        *minutes,
+    ):
+        assert words in text, words
 
 
 def test_dependencies_are_all_explained() -> None:

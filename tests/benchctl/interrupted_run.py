@@ -13,7 +13,7 @@ from benchctl.measure.settings import settings_of
 
 def main(store: str, cache: str) -> None:
     arms = (fake_arm("a", step_us=500), fake_arm("b", step_us=700))
-    settings = {"measure": {**QUICK, "cache_directory": cache}}
+    settings = {"measure": {**QUICK, "cache_directory": cache, "restart_every": 5}}
     plan = fake_plan(*arms, rounds=5000, settings=settings)
     journal = new_journal(Path(store), plan)
     sys.stdout.write(f"{journal.path}\n")
