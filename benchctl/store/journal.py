@@ -158,13 +158,7 @@ def _create_file(path: Path, header: bytes) -> int:
     """Make a file that holds the header from the moment it has its name; returns it open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    try:
-        descriptor = os.open(partial, _NEW_FILE_FLAGS, 0o644)
-    except FileExistsError:
-        if not _is_abandoned(partial):
-            raise
-        partial.unlink()
-        descriptor = os.open(partial, _NEW_FILE_FLAGS, 0o644)
+    descriptor = os.open(partial, _NEW_FILE_FLAGS, 0o644)
     try:
         _lock(descriptor, path)
         _write_line(descriptor, header)
@@ -178,21 +172,6 @@ def _create_file(path: Path, header: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _is_abandoned(partial: Path) -> bool:
-    """Whether whoever began a file has ended before it had its name: its lock is gone."""
-    try:
-        descriptor = os.open(partial, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _write_line(descriptor: int, line: bytes) -> None:

@@ -685,25 +685,6 @@ def test_of_several_writers_of_one_run_one_writes_it(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_creation_that_was_killed_blocks_nobody(tmp_path):
-    with Journal.create(tmp_path, planned_run("same")) as killed:
-        path = killed.path
-    left = path.with_name(f"{path.name}.partial")
-    path.rename(left)
-    with Journal.create(tmp_path, planned_run("same")) as journal:
-        journal.finish()
-    assert load_run(path).complete and not left.exists()
-
-
-def test_a_creation_under_way_is_left_alone(tmp_path):
-    with Journal.create(tmp_path, planned_run("same")) as slow:
-        left = slow.path.with_name(f"{slow.path.name}.partial")
-        slow.path.rename(left)
-        with pytest.raises(StoreError):
-            Journal.create(tmp_path, planned_run("same"))
-    assert left.exists()
-
-
 def test_several_writers_take_turns_with_one_run(tmp_path):
     with Journal.create(tmp_path, planned_run("shared")) as journal:
         pass
