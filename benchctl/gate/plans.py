@@ -20,7 +20,6 @@ from benchctl.store.record import ArmSpec, CaseSpec, Plan
 CONTROL = "control"
 MEASURE: Mapping[str, Any] = {
     "cold": False,
-    "restart_every": 1,
     "warm_up": {"min_seconds": 0.1, "limit_seconds": 5.0},
 }
 _NO_CHECK = {"check_outputs": False}

@@ -15,6 +15,7 @@ from benchctl.measure.verification import (
     save_reference,
     verify_outputs,
 )
+from benchctl.measure.worker import draw_parameters
 from benchctl.plan.order import round_seed
 from benchctl.plan.registry import load_workload
 from benchctl.store.record import CaseSpec, Verification
@@ -37,7 +38,7 @@ def export_step(engine: ModelEngine, case: CaseSpec, seed: int, threads: int) ->
     Raises `ValueError` with a hint where the engine cannot write it.
     """
     workload = load_workload(case.workload)
-    parameters = workload.parameters(case.parameters, np.random.default_rng(seed))
+    parameters = draw_parameters(workload, case.parameters, seed)
     source = np.random.default_rng(round_seed(seed, case.id, 0))
     inputs = workload.inputs(case.parameters, source)
     model = engine.export_model(workload, case.parameters, parameters, inputs)

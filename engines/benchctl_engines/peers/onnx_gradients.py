@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .onnx_images import filter_to_kcrs, from_nchw, image_shape, pads_of, to_nchw
+from .onnx_nodes import NodeRule, one_node
 
 if TYPE_CHECKING:
     from .onnx_model import OnnxModel
-    from .onnx_nodes import NodeRule
     from .recorded_program import RecordedCall
 
 _SWAPPED = (1, 0, 2, 3)
-
-
-def _sizes(model: OnnxModel, sizes: Sequence[int]) -> str:
-    return model.constant(np.array(sizes, np.int64))
 
 
 def _number(model: OnnxModel, number: float, dtype: str) -> str:
@@ -86,9 +81,7 @@ def _filter_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: st
     shape = attributes["filter_shape"]
     window = shape[:2] if stored_last else shape[2:]
     # Rows and columns that the stride never reached make more sums than there are weights.
-    cut = model.node(
-        "Slice", [sums, _sizes(model, (0, 0)), _sizes(model, window), _sizes(model, (2, 3))]
-    )
+    cut = model.node("Slice", [sums, model.sizes((0, 0)), model.sizes(window), model.sizes((2, 3))])
     perm = (2, 3, 0, 1) if stored_last else _SWAPPED
     model.node("Transpose", [cut], result, perm=perm)
 
@@ -100,7 +93,7 @@ def _pool_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str)
     layout = attributes["layout"]
     g = to_nchw(model, model.operand(gradient), layout)
     shape = image_shape(attributes["input_shape"], layout)
-    flat = _sizes(model, (-1,))
+    flat = model.sizes((-1,))
     zeros = model.constant(np.zeros(int(np.prod(shape)), gradient.dtype))
     added = model.node(
         "ScatterElements",
@@ -112,7 +105,7 @@ def _pool_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str)
         axis=0,
         reduction="add",
     )
-    from_nchw(model, "Reshape", [added, _sizes(model, shape)], result, layout)
+    from_nchw(model, "Reshape", [added, model.sizes(shape)], result, layout)
 
 
 def _loss_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
@@ -121,9 +114,7 @@ def _loss_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str)
     count, classes = logits.shape
     dtype = logits.dtype
     values = model.constant(np.array([0, 1], dtype))
-    chosen = model.node(
-        "OneHot", [model.operand(labels), _sizes(model, (classes,)), values], axis=1
-    )
+    chosen = model.node("OneHot", [model.operand(labels), model.sizes((classes,)), values], axis=1)
     off = model.node("Sub", [model.operand(probabilities), chosen])
     scale = model.node("Div", [model.operand(gradient), _number(model, count, dtype)])
     model.node("Mul", [off, scale], result)
@@ -134,18 +125,10 @@ def _cast(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     model.node("Cast", [model.operand(call.operands[0])], result, to=kind)
 
 
-def _identity(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    model.node("Identity", [model.operand(call.operands[0])], result)
-
-
 def _assign(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     """The new value, of the variable's shape."""
     value = model.operand(call.operands[1])
-    model.node("Expand", [value, _sizes(model, call.result.shape)], result)
-
-
-def _assign_sub(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    model.node("Sub", [model.operand(each) for each in call.operands], result)
+    model.node("Expand", [value, model.sizes(call.result.shape)], result)
 
 
 GRADIENT_RULES: dict[str, NodeRule] = {
@@ -155,8 +138,8 @@ GRADIENT_RULES: dict[str, NodeRule] = {
     "max_pool2d_gradient": _pool_gradient,
     "softmax_cross_entropy_gradient": _loss_gradient,
     "cast": _cast,
-    "copy": _identity,
+    "copy": one_node("Identity"),
     "assign": _assign,
-    "assign_sub": _assign_sub,
+    "assign_sub": one_node("Sub"),
 }
 """By primitive; those of second derivatives have none."""

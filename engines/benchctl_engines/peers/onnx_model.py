@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..contract import Array, Case, Program
 from .inference_runtimes import UnsupportedProgramError
+from .onnx_gradients import GRADIENT_RULES
 from .onnx_nodes import NODE_RULES, NodeRule
 from .recorded_program import RecordedCall, RecordedValue, Recording, record_program
 from .recorded_step import record_step
 
 OPSET = 21
 IR_VERSION = 10
+RULES: Mapping[str, NodeRule] = {**NODE_RULES, **GRADIENT_RULES}
 # A bias along this axis is an operand of the node that makes what it is added to.
 _BIAS_AXES = {"conv2d": 1, "matmul": 1}
 
@@ -61,6 +63,10 @@ class OnnxModel:
         name = f"given_{len(self._initializers)}"
         self._initializers[name] = array
         return name
+
+    def sizes(self, sizes: Sequence[int]) -> str:
+        """Whole numbers as a new initializer."""
+        return self.constant(np.array(sizes, np.int64))
 
     def element_type(self, dtype: str) -> int:
         """ONNX's number of a type of elements."""
@@ -119,9 +125,8 @@ class OnnxModel:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
     def _value_info(self, name: str, value: RecordedValue) -> Any:
-        helper = self._onnx.helper
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
-        return helper.make_tensor_value_info(name, kind, value.shape)
+        kind = self.element_type(value.dtype)
+        return self._onnx.helper.make_tensor_value_info(name, kind, value.shape)
 
 
 def _initializer(onnx: Any, name: str, array: Array) -> Any:
@@ -148,7 +153,7 @@ def _calls_with_bias(recording: Recording) -> dict[str, RecordedCall]:
 
 
 def _rule(call: RecordedCall) -> NodeRule:
-    rule: Callable[..., None] | None = NODE_RULES.get(call.primitive)
+    rule = RULES.get(call.primitive)
     if rule is None:
         raise UnsupportedProgramError(
             f"no ONNX node is written for the operation {call.primitive}",

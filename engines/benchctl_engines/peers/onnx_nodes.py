@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from .inference_runtimes import UnsupportedProgramError
-from .onnx_gradients import GRADIENT_RULES
 from .onnx_images import filter_to_kcrs, from_nchw, pads_of, to_nchw
 
 if TYPE_CHECKING:
@@ -22,7 +19,7 @@ class NodeRule(Protocol):
     def __call__(self, model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None: ...
 
 
-def _same(operation: str, on_masks: str = "") -> NodeRule:
+def one_node(operation: str, on_masks: str = "") -> NodeRule:
     """A primitive that is one node, `on_masks` for bool operands where ONNX has no numbers."""
 
     def rule(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
@@ -41,10 +38,6 @@ def _greater(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> No
         model.node("Greater", [a, b], result)
 
 
-def _sizes(model: OnnxModel, sizes: Sequence[int]) -> str:
-    return model.constant(np.array(sizes, np.int64))
-
-
 def _reduced(operation: str) -> NodeRule:
     def rule(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
         axes, keepdims = call.attributes["axes"], call.attributes["keepdims"]
@@ -52,7 +45,7 @@ def _reduced(operation: str) -> NodeRule:
         if not axes:  # a scalar, or a sum over no axis
             model.node("Identity", [x], result)
             return
-        model.node(operation, [x, _sizes(model, axes)], result, keepdims=int(keepdims))
+        model.node(operation, [x, model.sizes(axes)], result, keepdims=int(keepdims))
 
     return rule
 
@@ -61,12 +54,12 @@ def _bias_add(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> N
     x, b = (model.operand(each) for each in call.operands)
     behind = call.result.spec.rank - 1 - call.attributes["axis"]
     if behind:
-        b = model.node("Reshape", [b, _sizes(model, (-1, *[1] * behind))])
+        b = model.node("Reshape", [b, model.sizes((-1, *[1] * behind))])
     model.node("Add", [x, b], result)
 
 
 def _reshape(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    shape = _sizes(model, call.attributes["shape"])
+    shape = model.sizes(call.attributes["shape"])
     # A size of 0 means 0 elements, not "as before".
     model.node("Reshape", [model.operand(call.operands[0]), shape], result, allowzero=1)
 
@@ -77,14 +70,14 @@ def _transpose(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> 
 
 
 def _broadcast_to(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
-    shape = _sizes(model, call.attributes["shape"])
+    shape = model.sizes(call.attributes["shape"])
     model.node("Expand", [model.operand(call.operands[0]), shape], result)
 
 
 def _slice(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     starts, stops, steps = (call.attributes[name] for name in ("starts", "stops", "steps"))
     parts = (starts, stops, range(len(starts)), steps)
-    operands = [_sizes(model, tuple(each)) for each in parts]
+    operands = [model.sizes(tuple(each)) for each in parts]
     model.node("Slice", [model.operand(call.operands[0]), *operands], result)
 
 
@@ -95,7 +88,7 @@ def _pad(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     for axis, inner in enumerate(interior):
         if inner:
             shape, name = _spread(model, name, shape, axis, inner)
-    model.node("Pad", [name, _sizes(model, (*low, *high))], result)
+    model.node("Pad", [name, model.sizes((*low, *high))], result)
 
 
 def _spread(
@@ -103,13 +96,13 @@ def _spread(
 ) -> tuple[list[int], str]:
     """Zeros between the elements along an axis: behind each as many, those of the last cut off."""
     before, size, after = shape[:axis], shape[axis], shape[axis + 1 :]
-    column = model.node("Reshape", [name, _sizes(model, (*before, size, 1, *after))])
+    column = model.node("Reshape", [name, model.sizes((*before, size, 1, *after))])
     widths = [0] * (2 * (len(shape) + 1))
     widths[len(shape) + 1 + axis + 1] = inner
-    filled = model.node("Pad", [column, _sizes(model, widths)])
-    flat = model.node("Reshape", [filled, _sizes(model, (*before, size * (inner + 1), *after))])
+    filled = model.node("Pad", [column, model.sizes(widths)])
+    flat = model.node("Reshape", [filled, model.sizes((*before, size * (inner + 1), *after))])
     stop = size + (size - 1) * inner
-    bounds = [_sizes(model, (each,)) for each in (0, stop, axis)]
+    bounds = [model.sizes((each,)) for each in (0, stop, axis)]
     return [*before, stop, *after], model.node("Slice", [flat, *bounds])
 
 
@@ -167,7 +160,7 @@ def _max_pool2d(model: OnnxModel, call: RecordedCall, result: str, bias: str) ->
 def _softmax_cross_entropy(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     logits, labels = (model.operand(each) for each in call.operands)
     logarithms = model.node("LogSoftmax", [logits], axis=1)
-    column = model.node("Reshape", [labels, _sizes(model, (-1, 1))])
+    column = model.node("Reshape", [labels, model.sizes((-1, 1))])
     for probabilities in call.more:
         model.node("Softmax", [logits], probabilities.name, axis=1)
     chosen = model.node("GatherElements", [logarithms, column], axis=1)
@@ -176,22 +169,22 @@ def _softmax_cross_entropy(model: OnnxModel, call: RecordedCall, result: str, bi
 
 
 NODE_RULES: dict[str, NodeRule] = {
-    "add": _same("Add", "Or"),
-    "subtract": _same("Sub"),
-    "multiply": _same("Mul", "And"),
-    "divide": _same("Div"),
-    "maximum": _same("Max", "Or"),
+    "add": one_node("Add", "Or"),
+    "subtract": one_node("Sub"),
+    "multiply": one_node("Mul", "And"),
+    "divide": one_node("Div"),
+    "maximum": one_node("Max", "Or"),
     "greater": _greater,
-    "equal": _same("Equal"),
-    "where": _same("Where"),
-    "negative": _same("Neg"),
-    "exp": _same("Exp"),
-    "log": _same("Log"),
-    "sqrt": _same("Sqrt"),
-    "tanh": _same("Tanh"),
-    "sin": _same("Sin"),
-    "cos": _same("Cos"),
-    "relu": _same("Relu"),
+    "equal": one_node("Equal"),
+    "where": one_node("Where"),
+    "negative": one_node("Neg"),
+    "exp": one_node("Exp"),
+    "log": one_node("Log"),
+    "sqrt": one_node("Sqrt"),
+    "tanh": one_node("Tanh"),
+    "sin": one_node("Sin"),
+    "cos": one_node("Cos"),
+    "relu": one_node("Relu"),
     "sum": _reduced("ReduceSum"),
     "max": _reduced("ReduceMax"),
     "bias_add": _bias_add,
@@ -204,6 +197,5 @@ NODE_RULES: dict[str, NodeRule] = {
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "softmax_cross_entropy": _softmax_cross_entropy,
-    **GRADIENT_RULES,
 }
-"""By primitive; random numbers have none."""
+"""By primitive of a forward pass; random numbers have none."""

@@ -61,13 +61,14 @@ def record_step(
     return recording
 
 
-def _sources(made: WorkloadGraph) -> dict[Value, str]:
-    return {value: name for name, value in {**made.placeholders, **made.variables}.items()}
+def _sources(made: WorkloadGraph) -> dict[Node, str]:
+    known = {**made.placeholders, **made.variables}
+    return {value.node: name for name, value in known.items()}
 
 
 def _source(
     node: Node,
-    names: Mapping[Value, str],
+    names: Mapping[Node, str],
     recording: Recording,
     parameters: Mapping[str, Array],
 ) -> RecordedValue:
@@ -75,7 +76,7 @@ def _source(
     if node.primitive.name == "constant":
         name = node.name if node.name in parameters else f"constant_{len(recording.arrays)}"
         return recording.hold(name, node.payload)
-    known = next((name for each, name in names.items() if each.node is node), None)
+    known = names.get(node)
     if known is None:
         raise UnsupportedProgramError(
             f"the program draws random numbers ({node.name}), which ONNX cannot repeat",

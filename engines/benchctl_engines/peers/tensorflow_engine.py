@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar
@@ -42,6 +42,7 @@ class TensorflowRunner:
         self._parameters: dict[str, Any] = {}
         self._names: tuple[str, ...] = tuple(inputs)
         self._inputs: list[Any] = []
+        self._call: Callable[..., tuple[Mapping[str, Any], list[Any]]] = self._compute
         self._values: Mapping[str, Any] = {}
         self._gradients: list[Any] = []
 
@@ -66,7 +67,7 @@ class TensorflowRunner:
     def step(self) -> None:
         """Compute it; on the CPU its results are there when it returns."""
         self._values, self._gradients = {}, []
-        self._values, self._gradients = self._compute(*self._inputs)
+        self._values, self._gradients = self._call(*self._inputs)
 
     def _compute(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
         """The step: the values, and in a gradient step the gradients."""
@@ -124,8 +125,8 @@ class TensorflowRunner:
         return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))
 
     def close(self) -> None:
-        """Let go of all tensors."""
-        self._parameters, self._inputs = {}, []
+        """Let go of all tensors, and of what was traced."""
+        self._parameters, self._inputs, self._call = {}, [], self._compute
         self._values, self._gradients = {}, []
 
 
@@ -133,23 +134,12 @@ class FunctionRunner(TensorflowRunner):
     """One case as one tf.function: the program is traced once."""
 
     mode = "one tf.function"
-    _function: Any = None
 
     def compile(self) -> None:
         """Trace the program; TensorFlow optimises the graph in the first step."""
         traced = self._tf.function(self._compute, autograph=False)
         # Called as such, it need not look for a trace that fits its arguments at every step.
-        self._function = traced.get_concrete_function(*self._inputs)
-
-    def step(self) -> None:
-        """Call the function; on the CPU its results are there when it returns."""
-        self._values, self._gradients = {}, []
-        self._values, self._gradients = self._function(*self._inputs)
-
-    def close(self) -> None:
-        """Let go of all tensors and the function."""
-        super().close()
-        self._function = None
+        self._call = traced.get_concrete_function(*self._inputs)
 
 
 class EagerRunner(TensorflowRunner):

@@ -133,12 +133,17 @@ def _ungrouped(filters: Array, groups: int) -> Array:
     return whole
 
 
+def _pooling_window(node: Node, image: Shape) -> Window:
+    """The window of a pooling, which has no gaps."""
+    if any(each != 1 for each in node.attributes.get("dilations", ())):
+        raise ModelError(f"{node.label}: dilated poolings are not supported")
+    return window_of(node, image, node.attributes["kernel_shape"], (1, 1))
+
+
 def max_pool(node: Node, made: Translation) -> tuple[Run, Sequence[Shape]]:
     """MaxPool without gaps; its indices are not supported."""
     image = made.shape(node.inputs[0])
-    if any(each != 1 for each in node.attributes.get("dilations", ())):
-        raise ModelError(f"{node.label}: dilated poolings are not supported")
-    window = window_of(node, image, node.attributes["kernel_shape"], (1, 1))
+    window = _pooling_window(node, image)
     x = made.operand(node.inputs[0])
 
     def run(env: Env) -> tuple[Any, ...]:
@@ -150,9 +155,7 @@ def max_pool(node: Node, made: Translation) -> tuple[Run, Sequence[Shape]]:
 def average_pool(node: Node, made: Translation) -> tuple[Run, Sequence[Shape]]:
     """AveragePool: the sum of as many slices as a window has elements, over their number."""
     image = made.shape(node.inputs[0])
-    if any(each != 1 for each in node.attributes.get("dilations", ())):
-        raise ModelError(f"{node.label}: dilated poolings are not supported")
-    window = window_of(node, image, node.attributes["kernel_shape"], (1, 1))
+    window = _pooling_window(node, image)
     x = made.operand(node.inputs[0])
     result = (*image[:2], *window.output)
     if window.size == image[2:] and window.output == (1, 1):
@@ -164,15 +167,10 @@ def average_pool(node: Node, made: Translation) -> tuple[Run, Sequence[Shape]]:
     if window.size[0] * window.size[1] > _MOST_SLICES:
         raise ModelError(f"{node.label}: windows of more than {_MOST_SLICES} elements")
     counts = _counts(node, image, window)
-    share: Any
-    if counts.min() == counts.max():
-        number = 1.0 / float(counts.flat[0])
-
-        def share(env: Env) -> Any:
-            return number
-    else:
-        kept = made.keep((1.0 / counts).astype(np.float32)[None, None], f"{node.outputs[0]} shares")
-        share = kept
+    shares = (1.0 / counts).astype(np.float32)[None, None]
+    number = 1.0 / float(counts.flat[0])
+    is_even = counts.min() == counts.max()
+    kept = None if is_even else made.keep(shares, f"{node.outputs[0]} shares")
     (top, bottom), (left, right) = window.padding
     rows, columns = window.output
     down, across = window.stride
@@ -189,7 +187,7 @@ def average_pool(node: Node, made: Translation) -> tuple[Run, Sequence[Shape]]:
                 padded, (0, 0, row, column), (*image[:2], *stop), (1, 1, down, across)
             )
             total = part if total is None else env.ops.add(total, part)
-        return (env.ops.multiply(total, share(env)),)
+        return (env.ops.multiply(total, number if kept is None else kept(env)),)
 
     return run, [result]
 
