@@ -22,7 +22,6 @@ from benchctl.report.comparison import comparison_sentence, log_ratio_words, rat
 from benchctl.report.comparison import ratio_words as interval_words
 from benchctl.report.gate import case_names, ending_sentence
 from benchctl.report.wording import foot_words
-from benchctl.stats.verdict import Verdict
 from benchctl.store.record import Run
 
 MOST_ROWS = 60
@@ -80,7 +79,7 @@ def draw_comparison(comparison: Comparison) -> Figure | None:
         rows.append(
             _Row(
                 f"{short[pair.case.id]} {pair.label}" if several else short[pair.case.id],
-                "inconclusive" if pair.verdict is Verdict.INCONCLUSIVE else pair.verdict.value,
+                pair.verdict.value,
                 interval_words(ratio, low, high),
                 ratio,
                 None if low is None or high is None else (low, high),
@@ -125,9 +124,8 @@ def _draw(rows: Sequence[_Row], headline: str, sides: str, runs: Sequence[Run]) 
     figure = style.new_figure(1.5 + 0.2 * lines + 0.12 * len(shown))
     axes = figure.subplots()
     furthest = _scale(axes, shown)
-    for place, (row, name) in enumerate(zip(shown, names, strict=True)):
-        _draw_row(axes, place, row, (name.count("\n") + 1) / 2)
     for place, row in enumerate(shown):
+        _draw_row(axes, place, row)
         axes.annotate(
             row.words,
             (furthest, place),
@@ -146,7 +144,7 @@ def _draw(rows: Sequence[_Row], headline: str, sides: str, runs: Sequence[Run]) 
     return figure
 
 
-def _draw_row(axes: Axes, place: int, row: _Row, half: float) -> None:
+def _draw_row(axes: Axes, place: int, row: _Row) -> None:
     """Point, interval, and the band within which a difference does not count."""
     low, high = 1 / (1 + row.margin), 1 + row.margin
     if row.margin > 0:
