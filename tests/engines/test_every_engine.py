@@ -54,9 +54,9 @@ def drawn(workload, case, seed=5):
     return workload.parameters(case, rng), workload.inputs(case, rng)
 
 
-def prepared(engine, workload, case, parameters, inputs, tmp_path):
+def prepared(engine, workload, case, parameters, inputs):
     copies = {name: array.copy() for name, array in parameters.items()}
-    options = EngineOptions(threads=2, cache_directory=str(tmp_path / "cache"))
+    options = EngineOptions(threads=2)
     runner = engine.prepare(workload, case, copies, inputs, options)
     runner.build()
     runner.compile()
@@ -102,7 +102,7 @@ def test_a_step_is_right_and_so_is_the_next_on_other_inputs(name, which, tmp_pat
     case = make_case(workload, given)
     supported(engine, workload, case)
     parameters, inputs = drawn(workload, case)
-    runner = prepared(engine, workload, case, parameters, inputs, tmp_path)
+    runner = prepared(engine, workload, case, parameters, inputs)
     runner.step()
     first = {each: np.array(array) for each, array in runner.outputs().items()}
     assert all(isinstance(each, np.ndarray | np.generic) for each in runner.outputs().values())
@@ -119,12 +119,12 @@ def test_a_step_is_right_and_so_is_the_next_on_other_inputs(name, which, tmp_pat
 
 
 @each_engine
-def test_losses_of_several_steps_are_those_of_float64(name, tmp_path):
+def test_losses_of_several_steps_are_those_of_float64(name):
     engine, workload = available(name), Heads()
     case = make_case(workload, {**SMALL_HEADS, "mode": "training", "layout": "NHWC"})
     supported(engine, workload, case)
     parameters, inputs = drawn(workload, case)
-    runner = prepared(engine, workload, case, parameters, inputs, tmp_path)
+    runner = prepared(engine, workload, case, parameters, inputs)
     exact = {each: array.astype(np.float64) for each, array in parameters.items()}
     for _ in range(STEPS):
         expected = reference_outputs(workload, case, exact, inputs)
@@ -142,7 +142,7 @@ def test_a_runner_that_is_closed_leaves_room_for_the_next(name, tmp_path):
     supported(engine, workload, case)
     parameters, inputs = drawn(workload, case)
     for _ in range(2):
-        runner = prepared(engine, workload, case, parameters, inputs, tmp_path)
+        runner = prepared(engine, workload, case, parameters, inputs)
         runner.step()
         kept = {each: np.array(array) for each, array in runner.outputs().items()}
         runner.close()
