@@ -77,7 +77,7 @@ def test_an_unknown_workload_and_an_unwritable_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ablate_measures_every_rung(tmp_path: Path) -> None:
-    done = benchctl("ablate", "xyz", "--rounds", "2", "--store", str(tmp_path), "--json")
+    done = benchctl("ablate", "xyz", "--rounds", "1", "--store", str(tmp_path), "--json")
     assert done.exit_code == 0, done.output
     (document,) = json.loads(done.stdout)["ablations"]
     passes = passes_of(load_engine("static").switches())
