@@ -105,7 +105,13 @@ class CaseRun:
         try:
             arrays = self._context.arrays(round_number=0)
             timeout_seconds = settings.reference_timeout_seconds
-            request(worker, "reference", timeout_seconds, **arrays, folder=str(folder))
+            fields = {
+                **arrays,
+                "folder": str(folder),
+                "steps": settings.check_steps,
+                "later_seconds": settings.check_seconds,
+            }
+            request(worker, "reference", timeout_seconds, **fields)
             worker.stop(settings.stop_timeout_seconds)
         except BaseException:
             worker.kill()

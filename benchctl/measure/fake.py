@@ -164,7 +164,7 @@ FAULTS: dict[str, Callable[[Clock], None]] = {
     "print": print_noise,
     "slow": be_slow,
 }
-WRONG_RESULTS = ("wrong", "suspect", "nan", "shape", "missing")
+WRONG_RESULTS = ("wrong", "suspect", "nan", "shape", "missing", "stuck")
 
 
 class FakeRunner:
@@ -211,6 +211,8 @@ class FakeRunner:
         self._steps += 1
         if self._steps == 1:
             self._fail_at("first_run")
+        training = self._workload.step(self._case) == "training"
+        if self._steps == 1 or (training and self._fault != "stuck"):
             by_hand = self._workload.by_hand(self._case)
             assert by_hand is not None, "the fake engine runs hand-written steps only"
             self._results = dict(by_hand(self._parameters, self._inputs))
@@ -219,7 +221,7 @@ class FakeRunner:
         self._engine.clock.sleep(self._step_seconds)
 
     def outputs(self) -> dict[str, Array]:
-        """Results of the first step, spoilt where a wrong result is planted."""
+        """Results of the step that was computed last, spoilt where a wrong result is planted."""
         results = {name: value.copy() for name, value in self._results.items()}
         if self._workload.step(self._case) == "training":
             results |= {f"parameter/{name}": each for name, each in self._parameters.items()}
@@ -229,7 +231,7 @@ class FakeRunner:
         """One kernel, and how many steps were done."""
         return RunnerFacts(
             kernels=("fake_sleep",),
-            notes=("the fake engine computes its first step only",),
+            notes=("the fake engine computes its first step, and every step of a training",),
             counts={"steps": self._steps, "pool_peak_bytes": 64},
             source="sleep(step_seconds)",
         )

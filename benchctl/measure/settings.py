@@ -38,14 +38,17 @@ class MeasureSettings:
     `warm_up` is for a new process, `later_warm_up` for each round, on its own inputs.
     A warm worker is replaced after `restart_every` rounds, since rounds of one process are not
     independent; where starting one takes longer than `cheap_start_seconds`, only once that is under
-    `restart_share` of the time. `check_outputs` off
-    times an engine without a reference; `cold` off leaves out the worker with the empty cache, and
-    the outputs are then checked in one with the usual cache. Workers of one case are kept together
-    while the sum of their peaks is under `memory_share` of the free memory.
+    `restart_share` of the time. `check_outputs` off times an engine without a reference. Of a
+    training step the losses of `check_steps` steps are compared, of fewer where those after the
+    first would take more than `check_seconds` in float64. `cold` off leaves out the worker with
+    the empty cache, and the outputs are then checked in one with the usual cache. Workers of one
+    case are kept together while the sum of their peaks is under `memory_share` of the free memory.
     """
 
     cache_directory: str | None = None
     check_outputs: bool = True
+    check_steps: int = 5
+    check_seconds: float = 120.0
     cold: bool = True
     keep_blas_override: bool = False
     restart_every: int = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from benchctl_workloads import Tolerance, Workload
 PARAMETER_PREFIX = "parameter/"
 _CHUNK_ELEMENTS = 1 << 20
 _INDEX_FILE = "index.json"
+_LATER_FILE = "later-{}.npy"
+_LATER_INDEX_FILE = "later.json"
+LATER_STEPS_FACTOR = 10.0
+"""How much further from float64 a loss may be after several updates, each made of the last's."""
 _MOST_PROBLEMS = 6
 
 
@@ -82,6 +86,31 @@ def _mapped(path: Path) -> Array:
     return array
 
 
+def losses(outputs: Mapping[str, Array]) -> dict[str, float]:
+    """The single floating numbers among the outputs of a training step."""
+    return {
+        name: float(output.reshape(()))
+        for name, output in ((name, np.asarray(each)) for name, each in outputs.items())
+        if output.size == 1 and output.dtype.kind == "f" and not name.startswith(PARAMETER_PREFIX)
+    }
+
+
+def save_later_losses(folder: Path, steps: Iterable[Mapping[str, Array]]) -> None:
+    """Write the losses of the float64 steps that follow the first."""
+    found = [losses(outputs) for outputs in steps]
+    names = list(found[0]) if found else []
+    for number, name in enumerate(names):
+        np.save(folder / _LATER_FILE.format(number), np.array([each[name] for each in found]))
+    (folder / _LATER_INDEX_FILE).write_text(json.dumps(names))
+
+
+def load_later_losses(folder: Path) -> dict[str, Array]:
+    """By output, its value in the second step and those after it; empty where none were saved."""
+    index = folder / _LATER_INDEX_FILE
+    names = json.loads(index.read_text()) if index.exists() else []
+    return {name: np.load(folder / _LATER_FILE.format(number)) for number, name in enumerate(names)}
+
+
 # Comparison ----------------------------------------------------------------------------------
 
 
@@ -112,6 +141,30 @@ def verify_outputs(
             problems.append(describe_check(check))
         checks.append(check)
     return Verification(not problems, tuple(checks)), tuple(problems)
+
+
+def verify_later_losses(
+    steps: Iterable[Mapping[str, Array]],
+    expected: Mapping[str, Array],
+    workload: Workload,
+    case: Case,
+) -> tuple[tuple[OutputCheck, ...], tuple[str, ...]]:
+    """The losses of further training steps against those of float64, and differences in words.
+
+    An update that is wrong in a way its own tolerance hides, or is not made, shows here.
+    """
+    found = [losses(outputs) for outputs in steps]
+    checks = []
+    for name, values in expected.items():
+        actual = np.array([each.get(name, math.nan) for each in found])
+        tolerance = workload.tolerance(case, name)
+        allowed = Tolerance(
+            LATER_STEPS_FACTOR * tolerance.relative, LATER_STEPS_FACTOR * tolerance.absolute
+        )
+        label = f"{name} of steps 2 to {len(values) + 1}"
+        checks.append(check_output(label, actual, values, allowed))
+    problems = tuple(describe_check(check) for check in checks if not check.ok)
+    return tuple(checks), problems
 
 
 def check_output(

@@ -12,8 +12,9 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
@@ -41,6 +42,7 @@ from benchctl.plan.registry import (
 )
 
 if TYPE_CHECKING:
+    from benchctl.store.record import Verification
     from benchctl_engines.contract import Array, Availability, Engine, Program, Runner
     from benchctl_workloads import Workload
 
@@ -174,10 +176,34 @@ class WorkerService:
         verification, problems = verify_outputs(
             runner.outputs(), load_reference(Path(folder)), workload, self._case, self._inputs
         )
+        if verification.ok:
+            verification, problems = self._check_later_steps(Path(folder), verification)
         return {
             "verification": verification_message(verification),
             "problems": list(problems),
         }
+
+    def _check_later_steps(
+        self, folder: Path, verification: Verification
+    ) -> tuple[Verification, tuple[str, ...]]:
+        """The losses of the training steps after the first, where the reference has them."""
+        from benchctl.measure.verification import load_later_losses, verify_later_losses
+
+        runner, workload = self._prepared()
+        expected = load_later_losses(folder)
+        if not expected:
+            return verification, ()
+
+        def steps() -> Iterator[Mapping[str, Array]]:
+            for _ in range(max(map(len, expected.values()))):
+                runner.step()
+                yield runner.outputs()
+
+        self._doing = "later_steps"
+        checks, problems = verify_later_losses(steps(), expected, workload, self._case)
+        return replace(
+            verification, ok=not problems, checks=(*verification.checks, *checks)
+        ), problems
 
     def do_warm_up(self, rule: Mapping[str, Any]) -> Message:
         """Run steps until they are steady."""
@@ -266,17 +292,31 @@ class WorkerService:
         parameter_seed: int,
         input_seed: int,
         folder: str,
+        steps: int = 1,
+        later_seconds: float = 0.0,
     ) -> Message:
-        """Compute the float64 reference of one step and write it to `folder`."""
-        from benchctl.measure.verification import save_reference
-        from benchctl_workloads.reference import reference_outputs
+        """Compute the float64 reference of one step and write it to `folder`.
+
+        Of a training step also the losses of those that follow, so that there are `steps` in all,
+        or as many as fit into `later_seconds`.
+        """
+        from benchctl.measure.verification import losses, save_later_losses, save_reference
+        from benchctl_workloads.reference import reference_steps
 
         self._workload, self._case = load_workload(workload), case
         inputs = self._draw_inputs(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
-        outputs = reference_outputs(self._workload, case, parameters, inputs)
+        reference = reference_steps(self._workload, case, parameters, inputs)
+        start = self._clock.now_ns()
+        outputs = next(reference)
+        step_seconds = seconds_since(self._clock, start)
+        names = list(outputs)
         save_reference(Path(folder), outputs, parameters)
-        return {"outputs": list(outputs)}
+        if self._workload.step(case) == "training" and losses(outputs):
+            del outputs, parameters
+            fitting = int(later_seconds / step_seconds) if step_seconds > 0.0 else steps
+            save_later_losses(Path(folder), islice(reference, min(steps - 1, fitting)))
+        return {"outputs": names}
 
     # Parts -------------------------------------------------------------------------------
 

@@ -17,8 +17,11 @@ from benchctl.measure.verification import (
     check_output,
     describe_check,
     join_problems,
+    load_later_losses,
     load_reference,
+    save_later_losses,
     save_reference,
+    verify_later_losses,
     verify_outputs,
     worst_difference,
 )
@@ -125,6 +128,31 @@ def test_a_trained_parameter_is_judged_by_its_update(tmp_path, wrong, ok):
     # The new values alone would have hidden the error of a thousandth at the usual tolerance.
     if wrong == 1.001:
         assert check_output("w", after, exact, Tolerance(1e-5)).ok
+
+
+def test_losses_of_later_steps_are_compared_at_a_wider_tolerance(tmp_path):
+    steps = [{"y": np.array([each]), "parameter/w": np.ones(1)} for each in (0.5, 0.25, 0.125)]
+    save_later_losses(tmp_path, steps)
+    expected = load_later_losses(tmp_path)
+    assert list(expected) == ["y"] and list(expected["y"]) == [0.5, 0.25, 0.125]
+
+    def judged(*values):
+        found = [{"y": np.array(each, np.float32)} for each in values]
+        return verify_later_losses(found, expected, FakeWorkload(), CASE)
+
+    (check,), problems = judged(0.5, 0.25, 0.125 + 4e-6)
+    assert check.ok and not problems
+    (check,), problems = judged(0.5, 0.25, 0.125 + 2e-5)
+    assert not check.ok and check.where == (2,)
+    assert "y of steps 2 to 4 differs from the float64 reference by 2e-05 at [2]" in problems[0]
+    (check,), problems = judged(0.5, np.nan, 0.125)
+    assert "is not finite" in problems[0]
+
+
+def test_a_folder_without_later_losses_asks_for_none(tmp_path):
+    assert load_later_losses(tmp_path) == {}
+    save_later_losses(tmp_path, iter([]))
+    assert load_later_losses(tmp_path) == {}
 
 
 def test_a_parameter_that_was_not_updated_fails(tmp_path):

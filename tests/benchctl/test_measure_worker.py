@@ -15,6 +15,7 @@ from measure_plans import (
     QUICK,
     RecordingObserver,
     fake_arm,
+    fake_case,
     fake_plan,
     local_launcher,
     new_journal,
@@ -23,7 +24,7 @@ from measure_plans import (
 
 from benchctl.measure.clock import VirtualClock
 from benchctl.measure.protocol import ArmFailure
-from benchctl.measure.session import explain, measure
+from benchctl.measure.session import explain, measure, verify
 from benchctl.measure.settings import MeasureSettings, settings_of, worker_environment
 from benchctl.measure.worker_client import ProcessWorker, request, tail_lines
 from benchctl.store.journal import Journal
@@ -84,6 +85,18 @@ def test_every_fault_has_its_own_message_and_spoils_no_other_arm(tmp_path):
     assert results["slow"].phases_with("cold").build_seconds >= 1.0
     counts = {name: len(result.rounds) for name, result in results.items() if result.rounds}
     assert counts == {"noisy": 3, "slow": 3, "late": 1}
+
+
+def test_an_engine_that_stops_learning_after_its_first_step_is_wrong(tmp_path):
+    arms = [fake_arm("learns"), fake_arm("stuck", fault="stuck")]
+    plan = fake_plan(*arms, cases=(fake_case("training", elements=1),))
+    settings = MeasureSettings(cache_directory=str(tmp_path / "cache"), cold=False)
+    found = {arm.arm.id: arm for _, arm in verify(plan, RecordingObserver(), settings=settings)}
+    assert found["learns"].status == "ok"
+    outputs = [check.output for check in found["learns"].verification.checks]
+    assert outputs == ["y", "parameter/w", "y of steps 2 to 5"]
+    assert found["stuck"].status == "wrong"
+    assert found["stuck"].message.startswith("y of steps 2 to 5 differs from the float64 reference")
 
 
 def test_a_worker_that_hangs_is_ended_in_time(tmp_path):

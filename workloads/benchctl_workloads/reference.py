@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from benchctl_engines.contract import Array, Case, as_float64
 
@@ -18,14 +18,32 @@ def reference_outputs(
 ) -> dict[str, Array]:
     """Values, `grad_<name>` and, after a training step, `parameter/<name>`, all in float64.
 
-    A workload's own method `reference(case, parameters, inputs)` is asked first; without one, the
-    program runs on the plain reference kernels. `seed` is that of the program's random
-    operations. The given arrays are not changed.
+    `seed` is that of the program's random operations. The given arrays are not changed.
+    """
+    return next(reference_steps(workload, case, parameters, inputs, seed))
+
+
+def reference_steps(
+    workload: Workload,
+    case: Case,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    seed: int = 0,
+) -> Iterator[dict[str, Array]]:
+    """The outputs of one step after another, without end, a training step from the last's result.
+
+    A step's arrays are valid until the next is asked for. A workload's own method
+    `reference(case, parameters, inputs)` is asked first; without one, the program runs on the
+    plain reference kernels.
     """
     own = getattr(workload, "reference", None)
-    if own is not None:
-        return dict(own(case, as_float64(parameters), as_float64(inputs)))
-    from benchctl_engines.eager.reference_run import evaluate
+    if own is None:
+        from benchctl_engines.eager.reference_run import evaluate_steps
 
-    results: dict[str, Array] = evaluate(workload, case, parameters, inputs, seed)
-    return results
+        yield from evaluate_steps(workload, case, parameters, inputs, seed)
+        return
+    exact, known = as_float64(parameters), as_float64(inputs)
+    while True:
+        results: dict[str, Array] = dict(own(case, exact, known))
+        exact = {name: results.get(f"parameter/{name}", array) for name, array in exact.items()}
+        yield results

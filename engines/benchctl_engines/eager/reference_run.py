@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ..contract import Array, Case, EngineOptions, Program, as_float64
 from ..devices.cpu import Device
 from .engine import EagerRunner
 
 
-def evaluate(
+def evaluate_steps(
     workload: Program,
     case: Case,
     parameters: Mapping[str, Array],
     inputs: Mapping[str, Array],
     seed: int = 0,
-) -> dict[str, Array]:
-    """Outputs of one step in float64, under the names of the contract's `Runner.outputs`.
+) -> Iterator[dict[str, Array]]:
+    """Outputs of one step after another in float64, named as the contract's `Runner.outputs` says.
 
-    The arrays given are not changed.
+    The arrays given are not changed; those of a step are, once the next is asked for.
     """
     runner = EagerRunner(
         workload,
@@ -29,5 +29,6 @@ def evaluate(
         Device("reference"),
     )
     runner.build()
-    runner.step()
-    return runner.outputs()
+    while True:
+        runner.step()
+        yield runner.outputs()

@@ -56,12 +56,19 @@ def _taps(
             yield r, s, (slice(None), slice(None), rows, columns)
 
 
+def _per_position(matrix: Array, images: Array) -> Array:
+    """matrix [K, C] applied to the channels of every position of images [N, C, P, Q]."""
+    N, C, P, Q = images.shape
+    result: Array = np.matmul(matrix, images.reshape(N, C, P * Q))
+    return result.reshape(N, -1, P, Q)
+
+
 def _convolve(request: KernelRequest, y: Array, x: Array, w: Array) -> None:
     """y [N, K, P, Q] = x [N, C, H, W] * w [K, C, R, S]."""
     padded = _padded(request, x)
     total = np.zeros(y.shape, y.dtype)
     for r, s, seen in _taps(request, w.shape[2:], y.shape[2:]):
-        total += np.einsum("ncpq,kc->nkpq", padded[seen], w[:, :, r, s])
+        total += _per_position(w[:, :, r, s], padded[seen])
     y[...] = total
 
 
@@ -106,7 +113,7 @@ def prepare_input_gradient(request: KernelRequest) -> Prepared:
         dx, gradients, filters = _images(request, out), _images(request, g), _filters(request, w)
         padded = _padded(request, np.zeros(dx.shape, dx.dtype))
         for r, s, seen in _taps(request, filters.shape[2:], gradients.shape[2:]):
-            padded[seen] += np.einsum("nkpq,kc->ncpq", gradients, filters[:, :, r, s])
+            padded[seen] += _per_position(filters[:, :, r, s].T, gradients)
         dx[...] = _unpadded(request, padded)
 
     return Prepared(input_gradient)
@@ -120,7 +127,7 @@ def prepare_filter_gradient(request: KernelRequest) -> Prepared:
         dw, gradients = _filters(request, out), _images(request, g)
         padded = _padded(request, _images(request, x))
         for r, s, seen in _taps(request, dw.shape[2:], gradients.shape[2:]):
-            dw[:, :, r, s] = np.einsum("ncpq,nkpq->kc", padded[seen], gradients)
+            dw[:, :, r, s] = np.tensordot(gradients, padded[seen], axes=((0, 2, 3), (0, 2, 3)))
 
     return Prepared(filter_gradient)
 
