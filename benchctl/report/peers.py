@@ -20,6 +20,7 @@ PEER_ENGINES = (
     "tf-graph",
     "keras",
     "jax",
+    "tinygrad",
     "onnxruntime",
     "openvino",
     "ncnn",

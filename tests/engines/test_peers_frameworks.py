@@ -1,4 +1,4 @@
-"""Adapters to PyTorch, JAX and TensorFlow compute what float64 does; each needs its framework."""
+"""Adapters to frameworks compute what float64 does; each test needs its framework."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchctl_engines.peers.jax_engine import make_jax_engine
 from benchctl_engines.peers.keras_engine import make_keras_engine
 from benchctl_engines.peers.tensorflow_engine import make_eager_engine, make_function_engine
 from benchctl_engines.peers.tf_graph_engine import make_graph_engine
+from benchctl_engines.peers.tinygrad_engine import make_tinygrad_engine
 from benchctl_engines.peers.torch_compile_engine import make_torch_compile_engine
 from benchctl_engines.peers.torch_engine import make_torch_engine
 from benchctl_engines.vocabulary import Vocabulary
@@ -34,6 +35,7 @@ FACTORIES = {
     "tf-eager": make_eager_engine,
     "tf-graph": make_graph_engine,
     "keras": make_keras_engine,
+    "tinygrad": make_tinygrad_engine,
 }
 RANDOM = {"random_uniform", "random_normal"}
 
@@ -359,6 +361,27 @@ def test_torch_compile_needs_a_compiler(monkeypatch):
     assert not missing.ok and "C++ compiler" in missing.reason and "g++" in missing.hint
 
 
+@pytest.mark.parametrize("compiler", ["", "sh"])
+def test_tinygrad_needs_clang(compiler, monkeypatch):
+    monkeypatch.setattr(framework, "find_spec", lambda name: object())
+    monkeypatch.setenv("PATH", "/usr/bin:/bin" if compiler else "")
+    monkeypatch.setenv("CC", compiler or "clang")
+    missing = make_tinygrad_engine().availability("cpu")
+    assert not missing.ok and "clang" in missing.reason and "install clang" in missing.hint
+
+
+@pytest.mark.parametrize(("head", "order"), [("fc", "[out, in]"), ("conv", "[K, C, R, S]")])
+def test_tinygrad_says_how_it_stores_parameters(head, order):
+    engine, workload = engine_of("tinygrad"), Heads()
+    given = {"layout": "NHWC", "head": head, "side": 2, "channels": 8, "width": 32}
+    case = make_case(workload, given)
+    runner = prepared(engine, workload, case, *drawn(workload, case))
+    runner.step()
+    notes = " ".join(runner.facts().notes)
+    assert "asked for 2 threads" in notes and order in notes
+    runner.close()
+
+
 @pytest.mark.parametrize("entry", ["run", "callable"])
 def test_a_graph_is_fed_or_keeps_its_inputs(entry):
     engine, workload = engine_of("tf-graph"), Xyz()
@@ -392,8 +415,8 @@ def test_listing_engines_imports_no_framework():
         "import importlib, sys\n"
         f"modules = [importlib.import_module(name) for name in {modules!r}]\n"
         "engines = [getattr(m, n)() for m in modules for n in dir(m) if n.startswith('make_')]\n"
-        "assert len(engines) >= 7\n"
+        "assert len(engines) >= 8\n"
         "for engine in engines: engine.availability('cpu'), engine.versions()\n"
-        "assert not {'torch', 'jax', 'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert not {'torch', 'jax', 'tensorflow', 'keras', 'tinygrad'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
