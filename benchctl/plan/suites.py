@@ -113,30 +113,60 @@ SLIDES = Suite(
 
 # Frameworks take their images in the order they know: those of ONNX as NCHW, TensorFlow and JAX
 # as NHWC, torch in both. Each case has all that take part in it in every round.
-_NCHW_PEERS = ("static", "eager", "torch", "onnxruntime", "openvino", "ncnn")
-_NHWC_PEERS = ("static", "eager", "torch", "tf-function", "jax")
+_OWN = ("static", "eager", "numpy")
+_TORCH = ("torch", "torch-compile")
+_TENSORFLOW = ("tf-function", "tf-eager", "tf-graph", "keras")
+_RUNTIMES = ("onnxruntime", "openvino", "ncnn")
+_NCHW_ENGINES = (*_OWN, *_TORCH, *_RUNTIMES, "tinygrad")
+_NHWC_ENGINES = (*_OWN, *_TORCH, *_TENSORFLOW, "jax")
+# Sixteen images would take it half a minute a step.
+_SECONDS_AN_IMAGE = "tinygrad"
+_BY_LAYOUT = (("NCHW", _NCHW_ENGINES), ("NHWC", _NHWC_ENGINES))
+_EVERYONE = (*_OWN, *_TORCH, *_TENSORFLOW, "jax", *_RUNTIMES, "tinygrad")
 _PEERS = {"cold": False, "warm_up": {"min_seconds": 0.5, "limit_seconds": 5.0}}
 
 PEERS = Suite(
     name="peers",
-    summary="our engines against the frameworks installed here (pip install 'benchctl[peers]')",
+    summary="every engine installed here on xyz, VGG16 and layout (pip install 'benchctl[peers]')",
     entries=(
         SuiteEntry(
             "xyz",
-            {"size": ("3x4", "1000x1000", "4096x4096")},
-            arms=(*XYZ_ARMS, "torch", "tf-function", "jax"),
-            rounds=9,
+            {"size": ("3x4", "1000x1000")},
+            arms=_EVERYONE,
+            rounds=10,
             measure=_PEERS,
         ),
         *(
             SuiteEntry(
                 "vgg16",
-                {"layout": (layout,), "batch": ("1", "16")},
-                arms=arms,
-                rounds=8,
+                {"layout": (layout,), "batch": (batch,)},
+                arms=tuple(arm for arm in arms if batch == "1" or arm != _SECONDS_AN_IMAGE),
+                rounds=9,
                 measure=_PEERS,
             )
-            for layout, arms in (("NCHW", _NCHW_PEERS), ("NHWC", _NHWC_PEERS))
+            for layout, arms in _BY_LAYOUT
+            for batch in ("1", "16")
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NHWC",), "mode": ("training",), "batch": ("8",)},
+            arms=_NHWC_ENGINES,
+            rounds=9,
+            measure=_PEERS,
+        ),
+        *(
+            SuiteEntry(
+                "layout",
+                {
+                    "layer": ("conv4_2",),
+                    "layout": (layout,),
+                    "direction": ("forward", "backward"),
+                },
+                arms=arms,
+                rounds=9,
+                measure=_PEERS,
+            )
+            for layout, arms in _BY_LAYOUT
         ),
     ),
 )
@@ -148,7 +178,7 @@ LATENCY = Suite(
         SuiteEntry(
             "vgg16",
             {"layout": ("NCHW",), "batch": ("1",)},
-            arms=_NCHW_PEERS,
+            arms=("static", "eager", "torch", *_RUNTIMES),
             rounds=12,
             measure=_PEERS,
         ),
