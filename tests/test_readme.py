@@ -116,9 +116,9 @@ def test_engines_are_those_that_are_installed() -> None:
 # Figures -------------------------------------------------------------------------------------
 
 
-def test_the_readme_asks_for_a_screen_tables_and_charts() -> None:
+def test_the_readme_asks_for_parts_of_every_kind() -> None:
     kinds = {marker.split()[1] for marker, _ in parts(TEXT)}
-    assert kinds == {"screen:", "table:", "chart:"}
+    assert kinds == {"screen:", "table:", "chart:", "frameworks:"}
 
 
 def test_every_figure_comes_from_the_committed_run(tmp_path) -> None:

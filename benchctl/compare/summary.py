@@ -121,10 +121,33 @@ class RunSummary:
 
 def summarise(run: Run) -> RunSummary:
     """Everything the tables, charts and documents of a run are made of."""
-    cases = tuple(_summarise_case(run, case) for case in run.cases)
+    cases = tuple(summarise_case(run.plan, case) for case in run.cases)
+    return RunSummary(run, cases, warnings_of_run(run))
+
+
+def warnings_of_run(run: Run) -> tuple[Notice, ...]:
+    """What concerns the run as a whole: whether it is complete, its environment and load."""
     done = sum(max((len(arm.rounds) for arm in case.arms), default=0) for case in run.cases)
     planned = sum(rounds_of_case(run.plan, case.id) for case in run.plan.cases)
-    return RunSummary(run, cases, run_notices(run, done, planned))
+    return run_notices(run, done, planned)
+
+
+def summarise_case(plan: Plan, case: CaseResult) -> CaseSummary:
+    """One case: its arms compared with the plan's reference or, without it, the first measured."""
+    measured = [arm for arm in case.arms if round_medians(arm)]
+    reference = _choose_reference(measured, plan.reference_arm)
+    comparisons = _compare(measured, reference)
+    arms = [_summarise_arm(arm, comparisons.get(arm.arm.id)) for arm in case.arms]
+    arms.sort(key=_speed_key)
+    winner = _find_winner(arms, reference.arm.id if reference else "")
+    return CaseSummary(
+        case=case.case,
+        arms=tuple(arms),
+        reference_id=reference.arm.id if reference else "",
+        winner=winner,
+        payback=_find_payback(arms, winner, reference.arm.id if reference else ""),
+        warnings=_case_notices(case, arms, reference, plan),
+    )
 
 
 def round_medians(result: ArmResult) -> dict[int, float]:
@@ -148,23 +171,6 @@ def one_off_seconds(phases: Phases | None) -> float | None:
         return None
     return (
         phases.first_run_seconds + (phases.build_seconds or 0.0) + (phases.compile_seconds or 0.0)
-    )
-
-
-def _summarise_case(run: Run, case: CaseResult) -> CaseSummary:
-    measured = [arm for arm in case.arms if round_medians(arm)]
-    reference = _choose_reference(measured, run.plan.reference_arm)
-    comparisons = _compare(measured, reference)
-    arms = [_summarise_arm(arm, comparisons.get(arm.arm.id)) for arm in case.arms]
-    arms.sort(key=_speed_key)
-    winner = _find_winner(arms, reference.arm.id if reference else "")
-    return CaseSummary(
-        case=case.case,
-        arms=tuple(arms),
-        reference_id=reference.arm.id if reference else "",
-        winner=winner,
-        payback=_find_payback(arms, winner, reference.arm.id if reference else ""),
-        warnings=_case_notices(case, arms, reference, run.plan),
     )
 
 

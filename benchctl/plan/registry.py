@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,13 @@ def load_installed_engine(name: str) -> Engine:
             "benchctl_engines.contract.Engine lists them",
         )
     return engine
+
+
+def frameworks_among(names: Iterable[str]) -> list[str]:
+    """Those engines that are adapters to a framework, also where another interpreter runs them."""
+    configured = configured_interpreters()
+    own = {name: configured[name].engine if name in configured else name for name in names}
+    return [name for name, other in own.items() if load_installed_engine(other).paradigm == "peer"]
 
 
 def load_workload(name_or_path: str) -> Workload:

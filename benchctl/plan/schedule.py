@@ -12,6 +12,7 @@ from benchctl.plan.arms import parse_arm
 from benchctl.plan.cases import expand_cases
 from benchctl.plan.errors import PlanError, UnknownNameError
 from benchctl.plan.interpreters import with_interpreters
+from benchctl.plan.registry import frameworks_among
 from benchctl.plan.suites import SuiteEntry
 from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
@@ -27,6 +28,8 @@ CASE_ARMS = "case_arms"
 CASE_ROUNDS = "case_rounds"
 MEASURE = "measure"
 CASE_MEASURE = "case_measure"
+# The engines of the plan that adapt a framework: no table ranks them among ours.
+FRAMEWORKS = "frameworks"
 
 
 def build_plan(
@@ -62,6 +65,7 @@ def build_plan(
     if not cases:
         raise PlanError("expected at least one workload to measure, received none")
     all_arms = _unique(arm for case_arms in arms_by_case.values() for arm in case_arms)
+    frameworks = frameworks_among(dict.fromkeys(arm.engine for arm in all_arms))
     most_rounds = max(rounds_by_case.values())
     plan = Plan(
         cases=tuple(cases.values()),
@@ -83,6 +87,7 @@ def build_plan(
                 name: count for name, count in rounds_by_case.items() if count != most_rounds
             },
             CASE_MEASURE: measure_by_case,
+            **({FRAMEWORKS: frameworks} if frameworks else {}),
         },
     )
     return with_interpreters(plan)

@@ -13,12 +13,15 @@ from markupsafe import Markup, escape
 from benchctl.compare.findings import Finding, Notice
 from benchctl.compare.summary import ArmSummary
 from benchctl.report import numbers
+from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.charts.inline import inline_svg
 from benchctl.report.findings import interval_of
-from benchctl.report.sentences import UNMEASURED, relative_words
+from benchctl.report.frameworks import framework_table, frameworks_of
+from benchctl.report.peers import peer_names
+from benchctl.report.sentences import UNMEASURED, relative_words, winner_sentence
 from benchctl.report.table import Table
-from benchctl.report.text import machine_words
+from benchctl.report.text import machine_words, workload_words
 from benchctl.report.views import MeasuredCase, View
 from benchctl.report.wording import command_words, plural
 from benchctl.store.record import Run
@@ -36,6 +39,15 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredPart:
+    """One of the two tables, or the only one; `winners` has a sentence for each case."""
+
+    title: str
+    winners: Table
+    everything: Table
+
+
+@dataclass(frozen=True, slots=True)
 class MachinePart:
     """What the page says of one machine with one number of threads."""
 
@@ -44,7 +56,8 @@ class MachinePart:
     findings: tuple[tuple[str, str], ...]
     """(anchor of the section, finding)."""
     sections: tuple[Section, ...]
-    everything: Table
+    measured: tuple[MeasuredPart, ...]
+    frameworks: Table | None
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -94,10 +107,55 @@ def _machine_part(view: View, charts: Sequence[Chart | MissingChart], place: int
         machine_words(latest),
         tuple(findings),
         tuple(sections),
-        everything_table(view.cases),
+        measured_parts(view),
+        frameworks_table(view.implementations),
         machine_facts(latest),
         warning_lines(view),
     )
+
+
+def measured_parts(view: View) -> tuple[MeasuredPart, ...]:
+    """Our engines and every engine, each where it is measured; titles only where both can be."""
+    if not view.implementations:
+        return (MeasuredPart("", winners_table(view.cases), everything_table(view.cases)),)
+    beside = [case for case in view.implementations if case.has_measured_framework()]
+    told = {case.case.id for case in beside}
+    ours = [case for case in view.cases if len(case.arms()) > 1 or case.case.id not in told]
+    found = ((PARADIGM, ours), (IMPLEMENTATION, beside))
+    return tuple(
+        MeasuredPart(title[:1].upper() + title[1:], winners_table(cases), everything_table(cases))
+        for title, cases in found
+        if cases
+    )
+
+
+def winners_table(cases: Sequence[MeasuredCase]) -> Table:
+    """The winner of every case that has one, with its interval."""
+    rows = [
+        [_case_name(case), winner_sentence(case.summary.winner)]
+        for case in cases
+        if case.summary.winner is not None
+    ]
+    return text_table(["case", "finding"], rows, words=["finding"])
+
+
+def frameworks_table(cases: Sequence[MeasuredCase]) -> Table | None:
+    """How each framework ran, workload by workload; None where there is no framework."""
+    groups: dict[tuple[str, str, str], list[MeasuredCase]] = {}
+    for case in cases:
+        key = (case.run.run_id, case.case.workload, case.case.step)
+        groups.setdefault(key, []).append(case)
+    rows: list[tuple[str, ...]] = []
+    for (_, workload, step), group in groups.items():
+        run = group[0].run
+        found = frameworks_of(run.plan, peer_names(run), [case.summary for case in group])
+        for row in framework_table(found).rows:
+            rows.append((row[0], f"{workload_words(workload)}, {step}", *row[1:]))
+    if not rows:
+        return None
+    titles = [column.title for column in framework_table(()).columns]
+    titles.insert(1, "work")
+    return text_table(titles, rows, words=titles)
 
 
 def everything_table(cases: Sequence[MeasuredCase]) -> Table:
@@ -116,14 +174,13 @@ NO_BREAK = "\u00a0"
 
 
 def _everything_row(case: MeasuredCase, arm: ArmSummary) -> list[str]:
-    # A case has many axes: its line may break after each.
-    name = escape(case.case.id).replace(",", Markup(",<wbr>"))
-    result = arm.result
+    name, result = _case_name(case), arm.result
     checked = result.verification
     error = "-" if checked is None else numbers.format_error(checked.worst_relative_error)
     if arm.median_seconds is None or result.status != "ok":
         why = UNMEASURED.get(result.status, "no rounds")
-        told = f"{why}: {result.message}" if result.message else why
+        reasons = [each for each in (result.message, result.hint) if each]
+        told = f"{why}: {'; '.join(reasons)}" if reasons else why
         return [name, result.arm.id, told, "-", "-", error, "-"]
     interval = interval_of(arm)
     unit = numbers.pick_time_unit([arm.median_seconds])
@@ -141,6 +198,11 @@ def _everything_row(case: MeasuredCase, arm: ArmSummary) -> list[str]:
         error,
         "-" if peak is None else numbers.format_bytes(peak),
     ]
+
+
+def _case_name(case: MeasuredCase) -> Markup:
+    """The id of a case; it has many axes, and its line may break after each."""
+    return escape(case.case.id).replace(",", Markup(",<wbr>"))
 
 
 def machine_facts(run: Run) -> tuple[tuple[str, str], ...]:
@@ -162,7 +224,7 @@ def warning_lines(view: View) -> tuple[str, ...]:
     """Every kind of warning once, with its hint and the number of cases that it concerns."""
     lines = [f"{notice.text}. {_sentence(notice.hint)}" for notice in view.notices]
     kinds: dict[Finding, dict[str, Notice]] = {}
-    for case in view.cases:
+    for case in (*view.cases, *view.implementations):
         for notice in case.summary.warnings:
             kinds.setdefault(notice.finding, {}).setdefault(case.case.id, notice)
     for concerned in kinds.values():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from benchctl.compare.summary import CaseSummary, RunSummary
-from benchctl.report.results import compact_table, result_table
+from benchctl.compare.summary import RunSummary
+from benchctl.report.case_tables import CaseTables, tables_of_run
+from benchctl.report.frameworks import TITLE as FRAMEWORKS
+from benchctl.report.frameworks import framework_table, frameworks_of
+from benchctl.report.peers import peer_names
+from benchctl.report.results import result_table
 from benchctl.report.sentences import checking_words, failure_lines, notice_lines
 from benchctl.report.table import Table
 from benchctl.report.text import (
     MOST_FULL_TABLES,
     by_workload,
     case_findings,
+    compact_tables,
     machine_words,
     workload_words,
 )
@@ -19,36 +24,46 @@ def run_markdown(summary: RunSummary, full: bool = False) -> list[str]:
     """The lines of a Markdown document on one run."""
     run = summary.run
     lines = [f"Measured {run.started_utc} on {escape(machine_words(run))}."]
-    for cases in by_workload(summary.cases):
+    for cases in by_workload(tables_of_run(summary)):
         if full or len(cases) <= MOST_FULL_TABLES:
             for case in cases:
                 lines += ["", *_case_markdown(case)]
         else:
-            first = cases[0].case
+            first = cases[0].everything.case
             order = [arm.id for arm in run.plan.arms]
             lines += ["", f"### {escape(workload_words(first.workload))}: one {first.step} step"]
-            lines += ["", *table_markdown(compact_table(cases, order))]
+            for title, table in compact_tables(cases, order):
+                lines += [*_titled(title), "", *table_markdown(table)]
             lines += _listed([line for case in cases for line in _failures(case)])
+        everything = [case.everything for case in cases]
+        if frameworks := frameworks_of(run.plan, peer_names(run), everything):
+            lines += [*_titled(FRAMEWORKS), "", *table_markdown(framework_table(frameworks))]
     warnings = [_one_line(notice_lines([notice])) for notice in summary.warnings]
     return lines + _listed(warnings)
 
 
-def _case_markdown(case: CaseSummary) -> list[str]:
-    lines = [f"### {escape(workload_words(case.case.workload))}: {escape(case.case.title)}", ""]
-    if any(arm.median_seconds is not None for arm in case.arms):
-        lines += table_markdown(result_table(case))
-        lines += [f"\n{escape(sentence)}" for sentence in case_findings(case)]
+def _case_markdown(tables: CaseTables) -> list[str]:
+    case = tables.everything
+    lines = [f"### {escape(workload_words(case.case.workload))}: {escape(case.case.title)}"]
+    for title, table in tables.named:
+        if any(arm.median_seconds is not None for arm in table.arms):
+            lines += [*_titled(title), "", *table_markdown(result_table(table))]
+            lines += [f"\n{escape(sentence)}" for sentence in case_findings(table)]
     checked = ", ".join(checking_words(arm.result) for arm in case.arms)
     lines += ["", f"Checked against float64: {escape(checked)}."]
-    warnings = [_one_line(notice_lines([notice])) for notice in case.warnings]
-    return lines + _listed(_failures(case) + warnings)
+    warnings = [_one_line(notice_lines([notice])) for notice in tables.warnings]
+    return lines + _listed(_failures(tables) + warnings)
 
 
-def _failures(case: CaseSummary) -> list[str]:
+def _titled(title: str) -> list[str]:
+    return ["", f"#### {escape(title)}"] if title else []
+
+
+def _failures(tables: CaseTables) -> list[str]:
     """One line for every failure, its hint behind it."""
     lines: list[str] = []
-    for arm in case.arms:
-        for line in failure_lines(arm.result):
+    for result in tables.failures:
+        for line in failure_lines(result):
             if line.startswith(" ") and lines:
                 lines[-1] = f"{lines[-1]} ({line.strip()})"
             else:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from benchctl.plan.interpreters import INTERPRETERS
+from benchctl.plan.schedule import FRAMEWORKS
 from benchctl.store.record import ArmResult, CaseResult, Run
 
 PEER_ENGINES = (
@@ -25,15 +26,15 @@ PEER_ENGINES = (
     "openvino",
     "ncnn",
 )
-"""The engines of this package that are adapters to a framework, as records name them."""
+"""The adapters of this package, for records that do not name the frameworks of their plan."""
 YARDSTICK = "static"
 
 
 def peer_names(run: Run) -> frozenset[str]:
-    """The engines of a run that are frameworks, under another interpreter too."""
+    """The engines of a run that are frameworks: under another interpreter and plug-ins too."""
     elsewhere = run.plan.settings.get(INTERPRETERS, {})
     named = {name for name, each in elsewhere.items() if each.get("engine") in PEER_ENGINES}
-    return frozenset({*PEER_ENGINES, *named})
+    return frozenset({*PEER_ENGINES, *named, *run.plan.settings.get(FRAMEWORKS, ())})
 
 
 def is_peer(arm: ArmResult, names: Collection[str] = PEER_ENGINES) -> bool:
@@ -48,14 +49,19 @@ def in_house(run: Run) -> Run:
     return replace(run, cases=tuple(case for case in cases if case.arms))
 
 
+def with_peers(run: Run) -> Run:
+    """The cases in which a framework takes part, measured or not."""
+    names = peer_names(run)
+    cases = (case for case in run.cases if any(is_peer(arm, names) for arm in case.arms))
+    return replace(run, cases=tuple(cases))
+
+
 def against_static(run: Run) -> Run:
     """The cases in which a framework and the static engine took part, compared with the latter."""
-    names = peer_names(run)
     cases = tuple(
         case
-        for case in run.cases
-        if any(is_peer(arm, names) for arm in case.arms)
-        and any(each.arm.id == YARDSTICK for each in case.arms)
+        for case in with_peers(run).cases
+        if any(each.arm.id == YARDSTICK for each in case.arms)
     )
     return replace(run, cases=cases, plan=replace(run.plan, reference_arm=YARDSTICK))
 

@@ -5,10 +5,11 @@ A part stands between two comments and is rewritten as a whole:
     <!-- screen: xyz size=3x4 -->          one case as the terminal shows it
     <!-- table: vgg16 mode=inference -->   the cases that fit, as a Markdown table
     <!-- chart: sizes -->                  a picture of the report, written to docs/pictures
+    <!-- frameworks: vgg16 from=peers -->  how the frameworks of these cases ran
     <!-- end -->
 
-`from=NAME` among the words asks for results/reference/NAME.jsonl, a run with frameworks, where
-everyone is compared with the static engine; without it the parts come from slides.jsonl.
+`from=NAME` among the words asks for results/reference/NAME.jsonl, a run with frameworks: tables are
+then those of implementations. Without it the parts come from slides.jsonl.
 `python -m benchctl.report.readme` in a checkout rewrites README.md and the demonstration page.
 """
 
@@ -22,10 +23,12 @@ from pathlib import Path
 
 from benchctl.compare.summary import CaseSummary, RunSummary, summarise
 from benchctl.report.build import draw_charts, write_pictures
+from benchctl.report.case_tables import implementation_summary, tables_of_run
 from benchctl.report.charts.chart import Chart
 from benchctl.report.demonstration import PICTURES_NAME, DemonstrationError, write_demonstration
+from benchctl.report.frameworks import framework_lines, framework_table, frameworks_of
 from benchctl.report.markdown import escape, table_markdown
-from benchctl.report.peers import against_static
+from benchctl.report.peers import peer_names
 from benchctl.report.published import load_published
 from benchctl.report.results import compact_table, result_table
 from benchctl.report.text import case_findings, case_lines, machine_words
@@ -41,7 +44,7 @@ PICTURES = DEMONSTRATION.parent / PICTURES_NAME
 
 END = "<!-- end -->"
 _FROM = re.compile(r" from=(\w+)")
-_MARKER = re.compile(r"<!-- (screen|table|chart): (.+?) -->")
+_MARKER = re.compile(r"<!-- (screen|table|chart|frameworks): (.+?) -->")
 
 
 class ReadmeError(Exception):
@@ -74,7 +77,7 @@ def make_source(
     charts = _charts_of(*found.values())
     others = {
         name: Source(
-            other, summarise(against_static(other)), charts, REFERENCE.with_name(f"{name}.jsonl")
+            other, implementation_summary(other), charts, REFERENCE.with_name(f"{name}.jsonl")
         )
         for name, other in found.items()
     }
@@ -142,7 +145,13 @@ def _screen(words: str, source: Source) -> list[str]:
     if len(cases) != 1:
         ids = ", ".join(case.case.id for case in cases)
         raise ReadmeError(f"screen: {words} expected one case, received {len(cases)}: {ids}")
-    lines = case_lines(cases[0], machine_words(source.run))
+    run, wanted = source.run, cases[0].case.id
+    tables = tables_of_run(summarise(run))
+    shown = [each for each in tables if each.everything.case.id == wanted]
+    frameworks = framework_lines(
+        frameworks_of(run.plan, peer_names(run), [each.everything for each in shown])
+    )
+    lines = case_lines(shown[0], machine_words(run), frameworks)
     return ["```text", *lines, "```", "", _provenance(source)]
 
 
@@ -177,10 +186,19 @@ def _chart(words: str, source: Source) -> list[str]:
     return [f"![{escape(chart.headline)}]({(PICTURES / chart.name).as_posix()}.png)"]
 
 
+def _frameworks(words: str, source: Source) -> list[str]:
+    cases = matching_cases(words, source.summary)
+    found = frameworks_of(source.run.plan, peer_names(source.run), cases)
+    if not found:
+        raise ReadmeError(f"frameworks: {words} expected cases with a framework, received none")
+    return table_markdown(framework_table(found))
+
+
 _PARTS: Mapping[str, Callable[[str, Source], list[str]]] = {
     "screen": _screen,
     "table": _table,
     "chart": _chart,
+    "frameworks": _frameworks,
 }
 
 

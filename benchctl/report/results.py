@@ -11,6 +11,9 @@ from benchctl.report.table import Column, Table
 from benchctl.store.record import Memory, Phases
 
 MISSING = "-"
+NOT_HERE = UNMEASURED["unavailable"]
+# More values of an axis are not listed.
+MOST_VALUES = 3
 # A phase this short did nothing: the call and the two clock readings take about as long.
 NOTHING_SECONDS = 20e-6
 # A warm phase is worth a footnote where it takes at most this part of the cold one.
@@ -154,11 +157,24 @@ def varying_axes(cases: Sequence[CaseSummary]) -> tuple[str, ...]:
     )
 
 
+def where_words(some: Sequence[CaseSummary], among: Sequence[CaseSummary]) -> str:
+    """Which of the cases: `layout NHWC` where an axis tells, else `2 of 5 cases`; empty for all."""
+    if len(some) == len(among):
+        return ""
+    chosen = {case.case.id for case in some}
+    for axis in varying_axes(among):
+        values = dict.fromkeys(case.case.parameters.get(axis) for case in some)
+        alike = {case.case.id for case in among if case.case.parameters.get(axis) in values}
+        if alike == chosen and len(values) <= MOST_VALUES:
+            return f"{axis} {', '.join(map(str, values))}"
+    return f"{len(some)} of {len(among)} cases"
+
+
 def compact_table(cases: Sequence[CaseSummary], arm_order: Sequence[str]) -> Table:
     """One row a case: the axes that vary, the steady step of every arm, and the fastest.
 
     `arm_order` is the plan's. The unit is chosen for each row: the arms beside each other are what
-    is compared.
+    is compared. A note says where an arm was not planned.
     """
     axes = varying_axes(cases)
     present = {arm.result.arm.id for case in cases for arm in case.arms}
@@ -171,14 +187,26 @@ def compact_table(cases: Sequence[CaseSummary], arm_order: Sequence[str]) -> Tab
         steps = []
         for arm_id in arm_ids:
             arm = case.arm(arm_id)
-            steps.append(MISSING if arm is None else step_cell(arm, unit))
+            steps.append(NOT_HERE if arm is None else step_cell(arm, unit))
         rows.append((*labels, *steps, _fastest_cell(case)))
     columns = (
         *(Column(axis, align_right=False) for axis in axes),
         *(Column(arm_id) for arm_id in arm_ids),
         Column("fastest", align_right=False),
     )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), tuple(_unplanned_notes(cases, arm_ids)))
+
+
+def _unplanned_notes(cases: Sequence[CaseSummary], arm_ids: Sequence[str]) -> list[str]:
+    """`n/a: jax, ncnn: not planned for layout NHWC`, one line for arms that lack the same cases."""
+    lacking: dict[str, list[str]] = {}
+    for arm_id in arm_ids:
+        if lacks := [case for case in cases if case.arm(arm_id) is None]:
+            lacking.setdefault(where_words(lacks, cases), []).append(arm_id)
+    return [
+        f"{NOT_HERE}: {', '.join(arm_ids)}: not planned for {where}"
+        for where, arm_ids in lacking.items()
+    ]
 
 
 def _fastest_cell(case: CaseSummary) -> str:

@@ -13,7 +13,7 @@ from benchctl.store.record import ArmResult, OutputCheck
 
 UNMEASURED = {
     "planned": "not measured",
-    "unavailable": "not available",
+    "unavailable": "n/a",
     "wrong": "wrong result",
     "crashed": "crashed",
     "timeout": "timed out",
@@ -104,7 +104,7 @@ def payback_sentence(payback: Payback | None) -> str:
 
 
 def checking_words(result: ArmResult) -> str:
-    """One arm's verification: `static ok 2e-8`, `numpy wrong`, `eager not available`."""
+    """One arm's verification: `static ok 2e-8`, `numpy wrong`, `torch n/a`."""
     if result.verification is None:
         word = "not checked" if result.status == "ok" else UNMEASURED.get(result.status, "")
         return f"{result.arm.id} {word}"

@@ -8,6 +8,9 @@ from typing import Any
 
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
+from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
+from benchctl.report.frameworks import framework_lines, frameworks_of
+from benchctl.report.peers import peer_names
 from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import (
     checking_words,
@@ -17,7 +20,7 @@ from benchctl.report.sentences import (
     payback_sentence,
     winner_sentence,
 )
-from benchctl.report.table import cell_width, render_table
+from benchctl.report.table import Table, cell_width, render_table
 from benchctl.store.record import Run
 
 INDENT = "  "
@@ -28,47 +31,63 @@ MOST_FULL_TABLES = 3
 
 def run_lines(summary: RunSummary, full: bool = False) -> list[str]:
     """Everything a run found; `full` gives every case its own table however many there are."""
+    plan, names = summary.run.plan, peer_names(summary.run)
     machine = machine_words(summary.run)
     lines: list[str] = []
-    groups = by_workload(summary.cases)
     single = len(summary.cases) == 1
     if not single:
         lines.append(machine)
-    for cases in groups:
+    for cases in by_workload(tables_of_run(summary)):
+        frameworks = framework_lines(
+            frameworks_of(plan, names, [case.everything for case in cases])
+        )
         if full or len(cases) <= MOST_FULL_TABLES:
             for case in cases:
-                lines += ["", *case_lines(case, machine if single else "")]
+                below = frameworks if case is cases[-1] else []
+                lines += ["", *case_lines(case, machine if single else "", below)]
         else:
-            lines += ["", *workload_lines(cases, [arm.id for arm in summary.run.plan.arms])]
+            lines += ["", *workload_lines(cases, [arm.id for arm in plan.arms], frameworks)]
     lines += _paragraph(notice_lines(summary.warnings))
     return lines[1:] if lines and not lines[0] else lines
 
 
-def by_workload(cases: Sequence[CaseSummary]) -> list[list[CaseSummary]]:
+def by_workload(cases: Sequence[CaseTables]) -> list[list[CaseTables]]:
     """The cases in groups of one workload and one kind of step, in the order of appearance."""
-    groups: dict[tuple[str, str], list[CaseSummary]] = {}
+    groups: dict[tuple[str, str], list[CaseTables]] = {}
     for case in cases:
-        groups.setdefault((case.case.workload, case.case.step), []).append(case)
+        spec = case.everything.case
+        groups.setdefault((spec.workload, spec.step), []).append(case)
     return list(groups.values())
 
 
-def case_lines(case: CaseSummary, machine: str = "") -> list[str]:
-    """One case: heading, verification, table, findings, failures and warnings."""
+def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] = ()) -> list[str]:
+    """One case: heading, verification, tables with findings, failures and warnings.
+
+    `frameworks` are lines on those of the case and of others before it, below the last table.
+    """
+    case = tables.everything
     lines = [heading(workload_words(case.case.workload), case.case.title, machine)]
     checked = [checking_words(arm.result) for arm in case.arms]
     if case.arms and all(arm.result.status == "planned" for arm in case.arms):
         lines.append(f"{INDENT}not measured: the run ended before this case")
     elif checked:
         lines.append(f"{INDENT}checking   {'   '.join(checked)}      against float64")
-    if any(arm.median_seconds is not None for arm in case.arms):
-        lines += ["", *render_table(result_table(case), INDENT)]
-        lines += _paragraph(case_findings(case))
-    lines += _paragraph(failures_lines([arm.result for arm in case.arms]))
-    lines += _paragraph(notice_lines(case.warnings))
+    for title, table in tables.named:
+        if any(arm.median_seconds is not None for arm in table.arms):
+            lines += _titled(title, render_table(result_table(table), INDENT))
+            lines += _paragraph(case_findings(table))
+    lines += _paragraph(frameworks)
+    lines += _paragraph(failures_lines(tables.failures))
+    lines += _paragraph(notice_lines(tables.warnings))
     return lines
 
 
-def _paragraph(lines: list[str]) -> list[str]:
+def _titled(title: str, lines: Sequence[str]) -> list[str]:
+    """A table with an empty line before and, where it has one, its title."""
+    return ["", *([INDENT + title] if title else []), *lines]
+
+
+def _paragraph(lines: Sequence[str]) -> list[str]:
     """The lines indented, with an empty one before; nothing where there are none."""
     return ["", *(INDENT + line for line in lines)] if lines else []
 
@@ -83,24 +102,44 @@ def case_findings(case: CaseSummary) -> list[str]:
     return sentences
 
 
-def workload_lines(cases: Sequence[CaseSummary], arm_order: Sequence[str]) -> list[str]:
+def workload_lines(
+    cases: Sequence[CaseTables], arm_order: Sequence[str], frameworks: Sequence[str] = ()
+) -> list[str]:
     """Many cases of one workload: what they share, one row each, and what went wrong."""
-    axes = varying_axes(cases)
-    shared = [
-        f"{name} {value}" for name, value in cases[0].case.parameters.items() if name not in axes
-    ]
-    words = ", ".join([*shared, f"time of one {cases[0].case.step} step"])
-    lines = [heading(workload_words(cases[0].case.workload), words, "")]
-    lines += render_table(compact_table(cases, arm_order), INDENT)
+    whole = [case.everything for case in cases]
+    axes = varying_axes(whole)
+    spec = whole[0].case
+    shared = [f"{name} {value}" for name, value in spec.parameters.items() if name not in axes]
+    words = ", ".join([*shared, f"time of one {spec.step} step"])
+    lines = [heading(workload_words(spec.workload), words, "")]
+    for title, table in compact_tables(cases, arm_order):
+        rendered = render_table(table, INDENT)
+        lines += _titled(title, rendered) if title else rendered
+    lines += _paragraph(frameworks)
+    below = []
     for case in cases:
-        label = ", ".join(f"{axis} {case.case.parameters.get(axis)}" for axis in axes)
-        failures = failures_lines([arm.result for arm in case.arms])
-        lines += [f"{INDENT}{label}: {line}" for line in failures if not line.startswith(" ")]
-    lines += [INDENT + line for line in _counted_warnings(cases)]
-    return lines
+        parameters = case.everything.case.parameters
+        label = ", ".join(f"{axis} {parameters.get(axis)}" for axis in axes)
+        failures = failures_lines(case.failures)
+        below += [f"{label}: {line}" for line in failures if not line.startswith(" ")]
+    below += _counted_warnings(cases)
+    # Without a block of text before them they belong to the table.
+    return [*lines, *(_paragraph(below) if frameworks else [INDENT + line for line in below])]
 
 
-def _counted_warnings(cases: Sequence[CaseSummary]) -> list[str]:
+def compact_tables(
+    cases: Sequence[CaseTables], arm_order: Sequence[str]
+) -> list[tuple[str, Table]]:
+    """One table for each kind that any of the cases has, with its title."""
+    paradigm = [case.paradigm for case in cases if case.paradigm is not None]
+    implementation = [case.implementation for case in cases if case.implementation is not None]
+    if not any(case.peers for case in cases):
+        return [("", compact_table(paradigm, arm_order))]
+    found = ((PARADIGM, paradigm), (IMPLEMENTATION, implementation))
+    return [(title, compact_table(each, arm_order)) for title, each in found if each]
+
+
+def _counted_warnings(cases: Sequence[CaseTables]) -> list[str]:
     """Every kind of warning once, with the number of cases that it concerns."""
     kinds = dict.fromkeys(notice.finding for case in cases for notice in case.warnings)
     lines = []

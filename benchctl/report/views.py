@@ -6,12 +6,13 @@ or with another number of threads make a view of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchctl.compare.findings import Notice
-from benchctl.compare.summary import ArmSummary, CaseSummary, summarise
-from benchctl.report.peers import against_static, in_house
+from benchctl.compare.summary import ArmSummary, CaseSummary, RunSummary, summarise, warnings_of_run
+from benchctl.report.case_tables import implementation_summary
+from benchctl.report.peers import against_static, in_house, is_peer, peer_names, with_peers
 from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, CaseSpec, Run
 
@@ -42,14 +43,20 @@ class MeasuredCase:
         """The measured arm with that id, if any."""
         return next((arm for arm in self.arms() if arm.result.arm.id == arm_id), None)
 
+    def has_measured_framework(self) -> bool:
+        """Whether a framework has a time here."""
+        names = peer_names(self.run)
+        return any(is_peer(arm.result, names) for arm in self.arms())
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """One machine with one number of threads: its newest measured cases, in the order of runs.
 
-    `cases` hold our own engines and plug-ins; `peers` are the cases in which frameworks took part,
-    with everyone compared to the static engine. `notices` are the warnings about the runs that the
-    cases come from.
+    `cases` hold our own engines and plug-ins. Where frameworks take part a case is in two more:
+    in `implementations` every engine with its plan, or why it has no times, and in `peers` those
+    that the static engine is measured beside, all compared with it. `notices` are the warnings
+    about the runs that the cases come from.
     """
 
     machine_id: str
@@ -57,6 +64,7 @@ class View:
     cases: tuple[MeasuredCase, ...]
     notices: tuple[Notice, ...]
     peers: tuple[MeasuredCase, ...] = ()
+    implementations: tuple[MeasuredCase, ...] = ()
 
     def of(self, workload: str) -> tuple[MeasuredCase, ...]:
         """The cases of one workload."""
@@ -64,7 +72,7 @@ class View:
 
     def runs(self) -> tuple[Run, ...]:
         """The runs drawn on, oldest first."""
-        return distinct_runs((*self.cases, *self.peers))
+        return distinct_runs((*self.cases, *self.implementations))
 
 
 def distinct_runs(cases: Iterable[MeasuredCase]) -> tuple[Run, ...]:
@@ -85,25 +93,37 @@ def make_views(runs: Sequence[Run]) -> tuple[View, ...]:
         groups.setdefault((str(run.machine.get("id", "")), run.plan.threads), []).append(run)
     by_latest = sorted(groups.items(), key=lambda item: _age(item[1][-1]), reverse=True)
     views = (_make_view(machine, threads, group) for (machine, threads), group in by_latest)
-    return tuple(view for view in views if view.cases)
+    return tuple(view for view in views if view.cases or view.implementations)
 
 
 def _make_view(machine_id: str, threads: int, runs: Sequence[Run]) -> View:
-    cases, notices = _summarised([in_house(run) for run in runs])
-    peers, _ = _summarised([against_static(run) for run in runs])
-    return View(machine_id, threads, tuple(cases), tuple(notices), tuple(peers))
+    cases, notices = _summarised(runs, in_house)
+    peers, _ = _summarised(runs, against_static)
+    implementations, others = _summarised(runs, with_peers, implementation_summary)
+    return View(
+        machine_id,
+        threads,
+        tuple(cases),
+        (*notices, *others),
+        tuple(peers),
+        tuple(implementations),
+    )
 
 
-def _summarised(runs: Sequence[Run]) -> tuple[list[MeasuredCase], list[Notice]]:
+def _summarised(
+    runs: Sequence[Run],
+    part_of: Callable[[Run], Run],
+    summarise_part: Callable[[Run], RunSummary] = summarise,
+) -> tuple[list[MeasuredCase], list[Notice]]:
     """Only the runs that something is shown of are summarised: a store may hold many."""
-    wanted = _newest(runs)
+    wanted = _newest([part_of(run) for run in runs])
     cases: list[MeasuredCase] = []
     notices: list[Notice] = []
     for run in runs:
         ids = wanted.get(run.run_id)
         if ids:
-            summary = summarise(run)
-            notices.extend(summary.warnings)
+            summary = summarise_part(part_of(run))
+            notices.extend(warnings_of_run(run))
             cases.extend(MeasuredCase(run, each) for each in summary.cases if each.case.id in ids)
     return cases, notices
 
@@ -111,14 +131,16 @@ def _summarised(runs: Sequence[Run]) -> tuple[list[MeasuredCase], list[Notice]]:
 def _newest(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Run ids with the cases to take from them: of each case the newest measurement.
 
-    A measurement that compares arms comes before one of a single arm, and one with rounds enough
-    for an answer before one without, however new.
+    A measurement with a framework comes before one without, one that compares arms before one of a
+    single arm, and one with rounds enough for an answer before one without, however new.
     """
-    chosen: dict[str, tuple[Run, tuple[int, bool]]] = {}
+    chosen: dict[str, tuple[Run, tuple[bool, int, bool]]] = {}
     for run in runs:
+        names = peer_names(run)
         for result in run.cases:
             arms = [arm for arm in result.arms if _has_rounds(arm)]
-            worth = (min(2, len(arms)), _can_answer(arms))
+            rivals = any(is_peer(arm, names) for arm in arms)
+            worth = (rivals, min(2, len(arms)), _can_answer(arms))
             previous = chosen.get(result.case.id)
             if arms and (previous is None or worth >= previous[1]):
                 chosen[result.case.id] = (run, worth)

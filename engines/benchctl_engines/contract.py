@@ -65,7 +65,8 @@ class RunnerFacts:
     """What an engine says of a prepared case, once it has run.
 
     `kernels` names every kernel in use in launch order; `notes` are sentences for the user, such
-    as a pass that could not apply; `counts` are exact figures (launches, graph_nodes, arena_bytes,
+    as a pass that could not apply: the first of an adapter to a framework says on what it runs, the
+    others how it was set. `counts` are exact figures (launches, graph_nodes, arena_bytes,
     pool_peak_bytes, bytes_moved, ...); `source` is generated code to show under `explain`.
     """
 

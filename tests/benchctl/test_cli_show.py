@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from record_factory import STATIC, make_run, write_run, wrong
+from record_factory import NUMPY, STATIC, FakeArm, make_run, write_run, wrong
 
 from benchctl.cli import main
 from benchctl.cli.env import fact_lines
+from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -30,6 +31,23 @@ def test_show_prints_the_newest_run(store: Path) -> None:
     assert "static is 2.3" in result.stdout
     assert "engine" in result.stdout and "95 % interval" in result.stdout
     assert ".jsonl" in result.stderr and ".jsonl" not in result.stdout
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_tables_are_the_same_at_any_width_and_the_block_fits(tmp_path: Path, columns: str) -> None:
+    arms = (STATIC, NUMPY, FakeArm("torch", 4e-5), FakeArm("jax", status="unavailable"))
+    write_run(tmp_path, make_run(arms=arms))
+    command = ["show", "--store", str(tmp_path)]
+    shown = CliRunner().invoke(main, command, env={"COLUMNS": columns})
+    live = CliRunner().invoke(main, command, env={"COLUMNS": columns}, color=True)
+    assert shown.exit_code == 0 and shown.stdout == live.stdout == invoke(*command).stdout
+    lines = shown.stdout.splitlines()
+    titles = [line.strip() for line in lines if line.startswith(("  paradigm", "  implementation"))]
+    assert titles == [PARADIGM, IMPLEMENTATION]
+    block = lines[lines.index("  frameworks") :]
+    block = block[: block.index("")] if "" in block else block
+    assert len(block) == 5 and max(map(len, block)) <= 80
+    assert block[-1] == "  jax    n/a: no reason was recorded"
 
 
 def test_show_finds_a_run_by_its_end(store: Path) -> None:

@@ -186,6 +186,25 @@ def test_failed_arms_are_in_the_table_of_everything(tmp_path):
     assert row.startswith("wrong")
 
 
+def test_a_page_with_frameworks_has_both_tables_and_how_they_ran(tmp_path):
+    arms = engines("static", "eager", "torch")
+    _, page = read_page([make_run(xyz_cases(arms, ["3x4"]), arms)], tmp_path)
+    titles = [words for tag, words in page.texts if tag == "h3" and ":" in words]
+    assert [each.partition(":")[0] for each in titles] == ["Paradigm", "Implementation"]
+    captions = [words for tag, words in page.texts if tag == "caption"]
+    assert sum(each.startswith("Who is faster") for each in captions) == 2
+    assert sum(each.startswith("How each framework ran") for each in captions) == 1
+    ids = [each["id"] for _, each, _ in page.elements if "id" in each]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_page_of_frameworks_alone_shows_what_was_measured(tmp_path):
+    arms = engines("torch", "jax")
+    files = build_report([make_run(xyz_cases(arms, ["3x4"]), arms)], tmp_path)
+    page = Page(files.html.read_text())
+    assert {"torch", "jax"} <= {words for tag, words in page.texts if tag == "td"}
+
+
 def test_missing_charts_say_which_command_fills_them(tmp_path):
     arms = engines("static", "numpy")
     files = build_report([make_run(xyz_cases(arms, ["3x4"]), arms)], tmp_path)

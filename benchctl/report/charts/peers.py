@@ -13,7 +13,7 @@ from benchctl.report import numbers
 from benchctl.report.charts import parts, style
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.findings import Interval
-from benchctl.report.peers import YARDSTICK, is_peer
+from benchctl.report.peers import YARDSTICK, is_peer, peer_names
 from benchctl.report.published import Published
 from benchctl.report.sentences import interval_of
 from benchctl.report.table import Table
@@ -133,7 +133,8 @@ def _headline(cases: Sequence[MeasuredCase]) -> str:
     led: list[MeasuredCase] = []
     missed: list[MeasuredCase] = []
     for case in cases:
-        rivals = [arm for arm in _others(case) if is_peer(arm.result)]
+        engines = peer_names(case.run)
+        rivals = [arm for arm in _others(case) if is_peer(arm.result, engines)]
         ahead = all(_ends(arm)[0] > 1 and _significant(arm) for arm in rivals)
         (led if ahead else missed).append(case)
     sentence = (
