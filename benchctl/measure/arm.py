@@ -22,7 +22,16 @@ from benchctl.plan.interpreters import interpreter_of
 from benchctl.plan.order import round_seed
 from benchctl.plan.planted import planted_share
 from benchctl.plan.subjects import subject_of
-from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseSpec, Memory, Phases, Plan
+from benchctl.store.record import (
+    STRICT,
+    ArmResult,
+    ArmRound,
+    ArmSpec,
+    CaseSpec,
+    Memory,
+    Phases,
+    Plan,
+)
 
 ENGINE_PEAK_COUNTS = ("arena_bytes", "pool_peak_bytes")
 """Counts of an engine that are its own memory peak, the first that it gives."""
@@ -183,6 +192,8 @@ class ArmRun:
                 "seed": context.plan.seed,
                 "switches": dict(arm.switches),
                 "cache_directory": str(cache),
+                # Left out where it is the default: engines of another revision may not know it.
+                **({"precision": arm.precision} if arm.precision != STRICT else {}),
             },
         )
 

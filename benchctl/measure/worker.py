@@ -40,6 +40,7 @@ from benchctl.plan.registry import (
     load_workload,
     workload_reference,
 )
+from benchctl.store.record import STRICT
 
 if TYPE_CHECKING:
     from benchctl.store.record import Verification
@@ -82,6 +83,7 @@ class WorkerService:
         self._workload: Workload | None = None
         self._case: Mapping[str, Any] = {}
         self._inputs: dict[str, Array] = {}
+        self._precision = STRICT
         self._step_seconds = 0.0
         self._steady = False
 
@@ -137,6 +139,7 @@ class WorkerService:
         engine = self._engine
         assert engine is not None, "prepare comes after import"
         self._workload, self._case = load_workload(workload), case
+        self._precision = str(options.get("precision", STRICT))
         program = cast("Program", self._workload)
         _require(engine.supports(program, case))
         self._memory.start()
@@ -174,7 +177,12 @@ class WorkerService:
 
         runner, workload = self._prepared()
         verification, problems = verify_outputs(
-            runner.outputs(), load_reference(Path(folder)), workload, self._case, self._inputs
+            runner.outputs(),
+            load_reference(Path(folder)),
+            workload,
+            self._case,
+            self._inputs,
+            self._precision,
         )
         if verification.ok:
             verification, problems = self._check_later_steps(Path(folder), verification)
@@ -200,7 +208,9 @@ class WorkerService:
                 yield runner.outputs()
 
         self._doing = "later_steps"
-        checks, problems = verify_later_losses(steps(), expected, workload, self._case)
+        checks, problems = verify_later_losses(
+            steps(), expected, workload, self._case, self._precision
+        )
         return replace(
             verification, ok=not problems, checks=(*verification.checks, *checks)
         ), problems

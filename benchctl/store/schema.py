@@ -16,6 +16,7 @@ from typing import Any, cast, get_args
 from benchctl.store.fields import Fields, SchemaError, finite, plain, shown
 from benchctl.store.record import (
     SCHEMA,
+    STRICT,
     ArmResult,
     ArmRound,
     ArmSpec,
@@ -164,6 +165,7 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
                 "device": arm.device,
                 "switches": dict(arm.switches),
                 **({"subject": arm.subject} if arm.subject else {}),
+                **({"precision": arm.precision} if arm.precision != STRICT else {}),
             }
             for arm in plan.arms
         ],
@@ -215,6 +217,7 @@ def _read_arm_spec(fields: Fields) -> ArmSpec:
         device=fields.text("device", "cpu"),
         switches=fields.text_mapping("switches"),
         subject=fields.text("subject", ""),
+        precision=fields.text("precision", STRICT),
     )
 
 

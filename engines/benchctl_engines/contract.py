@@ -20,6 +20,8 @@ Case = Mapping[str, Any]
 
 Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
+Precision = Literal["fp32", "tf32"]
+"""How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class EngineOptions:
     `threads` is what the harness also sets for BLAS and Numba in the worker's environment; a
     caller who uses an engine directly sets those pools as their own libraries ask.
 
+    `device` is "cpu", "gpu" or "gpu:N"; `precision` is another than "fp32" on a GPU only.
+
     `cache_directory` is where compiled kernels are kept; None means the engine's own default.
     """
 
@@ -58,6 +62,7 @@ class EngineOptions:
     seed: int = 0
     switches: Mapping[str, str] = field(default_factory=dict)
     cache_directory: str | None = None
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,7 @@ class Engine(Protocol):
         """Versions of the libraries that decide this engine's speed, by name."""
 
     def availability(self, device: str) -> Availability:
-        """Whether the engine can run on `device` ("cpu" or "gpu") of this machine."""
+        """Whether the engine can run on `device` ("cpu", "gpu" or "gpu:N") of this machine."""
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether the engine can run this case at all."""

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ...contract import Array
-
-Precision = Literal["fp32", "tf32"]
-"""How float32 products are computed: strictly, or rounded to 10 bits for tensor cores."""
+from ...contract import Precision as Precision
 
 ConvolutionKind = Literal["forward", "input_gradient", "filter_gradient"]
 
