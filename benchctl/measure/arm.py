@@ -28,6 +28,7 @@ from benchctl.store.record import (
     ArmRound,
     ArmSpec,
     CaseSpec,
+    DeviceTimes,
     Memory,
     Phases,
     Plan,
@@ -270,6 +271,7 @@ class ArmRun:
             steady=taken["steady"],
             position=position,
             process=self._process,
+            device=_read_device_times(taken.get("device")),
         )
 
     def finish_worker(self) -> None:
@@ -346,6 +348,13 @@ class ArmRun:
         if engine_peak is not None and known.engine_peak is not None:
             engine_peak = max(engine_peak, known.engine_peak)
         self.result = replace(self.result, memory=Memory(above_import, engine_peak))
+
+
+def _read_device_times(message: Message | None) -> DeviceTimes | None:
+    """Device times that have travelled."""
+    if message is None:
+        return None
+    return DeviceTimes(**{name: tuple(values) for name, values in message.items()})
 
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:

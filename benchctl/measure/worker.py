@@ -84,6 +84,8 @@ class WorkerService:
         self._case: Mapping[str, Any] = {}
         self._inputs: dict[str, Array] = {}
         self._precision = STRICT
+        self._device = "cpu"
+        self._watch: Any = None
         self._step_seconds = 0.0
         self._steady = False
 
@@ -140,6 +142,7 @@ class WorkerService:
         assert engine is not None, "prepare comes after import"
         self._workload, self._case = load_workload(workload), case
         self._precision = str(options.get("precision", STRICT))
+        self._device = str(options.get("device", "cpu"))
         program = cast("Program", self._workload)
         _require(engine.supports(program, case))
         self._memory.start()
@@ -232,18 +235,37 @@ class WorkerService:
         return {}
 
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
-        """The samples of one round, after a short warm-up on its inputs."""
+        """The samples of one round, after a short warm-up on its inputs.
+
+        Of a runner on a device with a clock of its own also what that clock says.
+        """
         runner, _ = self._prepared()
         done, samples = measure_round(
             runner.step, self._clock, WarmUpRule(**warm_up_rule), SampleRule(**rule)
         )
         # Once steady, a process stays so: later warm-ups are too short to tell.
         self._steady = self._steady or done.steady
-        return {
+        found: Message = {
             "nanoseconds": list(samples.nanoseconds),
             "loops": samples.loops,
             "steady": self._steady,
         }
+        if (times := self._device_times(runner)) is not None:
+            found["device"] = times
+        return found
+
+    def _device_times(self, runner: Runner) -> Message | None:
+        """What the clock of the runner's device says of a step; None where it has none."""
+        from benchctl_engines.contract import AsynchronousRunner
+
+        if not isinstance(runner, AsynchronousRunner):
+            return None
+        from benchctl.measure.device_sensors import open_sensors
+        from benchctl.measure.device_timing import Watch, measure_device
+
+        if self._watch is None:
+            self._watch = Watch(open_sensors(self._device), self._clock)
+        return asdict(measure_device(runner, self._clock, self._watch))
 
     def do_facts(self) -> Message:
         """What the engine says of the prepared case."""

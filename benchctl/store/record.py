@@ -138,6 +138,24 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTimes:
+    """What a step takes on a device that works on its own, in seconds, one sample each.
+
+    `cold` and `warm` are device time between two marks, issued behind a spinning kernel, with the
+    device's cache flushed before or not; `wall` is issue and synchronisation on an idle, warm
+    device; `issue` is the host's part alone; `replay` is one of many recorded steps in a row, none
+    where a step is no recording. `marks` are sentences on what disturbed them.
+    """
+
+    cold: tuple[float, ...] = ()
+    warm: tuple[float, ...] = ()
+    wall: tuple[float, ...] = ()
+    issue: tuple[float, ...] = ()
+    replay: tuple[float, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ArmRound:
     """The samples of one arm in one round: `seconds` per step, each averaged over `loops` steps."""
 
@@ -149,6 +167,8 @@ class ArmRound:
     """Place of the arm in the round's order, 0 first."""
     process: int = 0
     """How many workers of this arm came before: samples of one process share its luck."""
+    device: DeviceTimes | None = None
+    """Of an arm on a device with a clock of its own; None for the others."""
 
 
 @dataclass(frozen=True, slots=True)

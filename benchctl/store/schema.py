@@ -23,6 +23,7 @@ from benchctl.store.record import (
     ArmStatus,
     CaseResult,
     CaseSpec,
+    DeviceTimes,
     Memory,
     OutputCheck,
     Phases,
@@ -33,6 +34,7 @@ from benchctl.store.record import (
 
 NANOSECONDS = 1e9
 PHASES = ("import", "build", "compile", "first_run")
+DEVICE_TIMES = ("cold", "warm", "wall", "issue", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +351,7 @@ def round_document(case_id: str, number: int, rounds: Mapping[str, ArmRound]) ->
                 "steady": taken.steady,
                 "position": taken.position,
                 "process": taken.process,
+                **({} if taken.device is None else {"device": _device_document(taken.device)}),
             }
             for arm_id, taken in rounds.items()
         },
@@ -373,7 +376,28 @@ def _read_arm_round(fields: Fields, number: int) -> ArmRound:
         steady=fields.flag("steady", True),
         position=fields.whole("position", 0),
         process=fields.whole("process", 0),
+        device=(
+            _read_device(fields.child("device", "the device times"))
+            if fields.has("device")
+            else None
+        ),
     )
+
+
+def _device_document(times: DeviceTimes) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        f"{name}_ns": [loop_nanoseconds(each, 1) for each in getattr(times, name)]
+        for name in DEVICE_TIMES
+    }
+    return {**document, "marks": list(times.marks)}
+
+
+def _read_device(fields: Fields) -> DeviceTimes:
+    seconds = {
+        name: tuple(step_seconds(each, 1) for each in fields.wholes(f"{name}_ns", optional=True))
+        for name in DEVICE_TIMES
+    }
+    return DeviceTimes(**seconds, marks=fields.texts("marks"))
 
 
 # Footer: the mark of a complete run.

@@ -195,6 +195,49 @@ class ProfiledRunner(Protocol):
         """Run steps with a clock around every kernel call."""
 
 
+class DeviceMark(Protocol):
+    """A place in the order of a device's work."""
+
+    def seconds_since(self, earlier: Any) -> float:
+        """Device time between two marks that were reached."""
+
+
+class DeviceClock(Protocol):
+    """Time as a device keeps it, and what a measurement puts around a step.
+
+    All but `synchronize` return before the device has done anything.
+    """
+
+    def mark(self) -> DeviceMark:
+        """A mark behind everything issued so far."""
+
+    def spin(self, seconds: float) -> None:
+        """Keep the device busy for about this long, without touching memory."""
+
+    def flush(self) -> None:
+        """Fill the device's cache with other data, so that the next step finds it cold."""
+
+    def synchronize(self) -> None:
+        """Wait until everything issued is done."""
+
+
+@runtime_checkable
+class AsynchronousRunner(Protocol):
+    """A runner whose step is issued to a device that works on its own; others need not.
+
+    `step` is `issue` and then `synchronize` of its clock.
+    """
+
+    def issue(self) -> None:
+        """Issue one step; it may not be done when this returns."""
+
+    def device_clock(self) -> DeviceClock:
+        """The clock of the device that the steps are issued to."""
+
+    def replays(self) -> bool:
+        """Whether `issue` is one launch that replays a recorded step."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """One way to compute a workload."""
