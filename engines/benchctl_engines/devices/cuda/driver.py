@@ -172,7 +172,11 @@ class LibraryPlan(Protocol):
         """Memory it works in."""
 
     def run(self, pointers: Sequence[int], workspace: int) -> None:
-        """Issue it: the output's address first, then the inputs', then the bias's if any."""
+        """Issue it: the output's address first, then the inputs', then the bias's if any.
+
+        A product that accumulates has c as its third input; a convolution's inputs are x and w, g
+        and w for the input's gradient, x and g for the filter's.
+        """
 
 
 class Driver(Protocol):
