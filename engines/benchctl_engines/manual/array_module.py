@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+_NUMPY = (np.ndarray, np.generic)
+
 
 def array_module(x: Any) -> Any:
     """numpy for NumPy's arrays, the package that defines the class of any other (cupy)."""
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, _NUMPY):
         return np
     return import_module(type(x).__module__.partition(".")[0])

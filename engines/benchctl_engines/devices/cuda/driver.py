@@ -243,4 +243,9 @@ def use_driver(index: int, driver: Driver | None) -> None:
         _OPEN[index] = driver
 
 
+def is_open(index: int) -> bool:
+    """Whether `open_driver` has this one already."""
+    return index in _OPEN
+
+
 _OPEN: dict[int, Driver] = {}
