@@ -1,4 +1,7 @@
-"""Dense layer, bias, ReLU, softmax cross-entropy and the SGD update by hand, on arrays of NumPy or a module like it."""
+"""Dense layer, bias, ReLU, softmax cross-entropy and the SGD update by hand.
+
+Arrays are NumPy's, or those of a module with its functions.
+"""
 
 from __future__ import annotations
 
