@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from ...contract import Array
 
@@ -174,7 +174,11 @@ class LibraryPlan(Protocol):
         """Memory it works in."""
 
     def run(self, pointers: Sequence[int], workspace: int) -> None:
-        """Issue it: the output's address first, then the inputs', then the bias's if any."""
+        """Issue it: the output's address first, then the inputs', then the bias's if any.
+
+        A product that accumulates has c as its third input; a convolution's inputs are x and w, g
+        and w for the input's gradient, x and g for the filter's.
+        """
 
 
 class Driver(Protocol):
