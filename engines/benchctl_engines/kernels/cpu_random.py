@@ -12,6 +12,7 @@ from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
 
+
 @kernel("random", "cpu", "philox_loop")
 def prepare_random(request: KernelRequest) -> Prepared:
     """Uniform in [0, 1) or standard normal numbers of this step."""

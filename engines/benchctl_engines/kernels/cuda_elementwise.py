@@ -105,7 +105,10 @@ def _prepare_cast(request: KernelRequest) -> Prepared:
     if x.dtype == out.dtype:
         return prepare_copy(request)
     body = Body(
-        f"cast_{x.dtype}_{out.dtype}", (x.dtype,), (out.dtype,), (f"y0 = ({C_TYPES[out.dtype]})x0;",)
+        f"cast_{x.dtype}_{out.dtype}",
+        (x.dtype,),
+        (out.dtype,),
+        (f"y0 = ({C_TYPES[out.dtype]})x0;",),
     )
     place = Place(dense_strides(x.shape))
     return prepare_loop(request, body, x.shape, (place, place))

@@ -1,4 +1,4 @@
-"""CUDA text for elementwise loops: one pass over memory, 16 bytes at a time where operands allow it.
+"""CUDA text for elementwise loops: one pass over memory, 16 bytes at a time where they can be.
 
 A `Body` says what is done with one element, a `Walk` where the elements lie. The text holds no
 sizes, so one compilation serves all shapes that are walked alike.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..primitives.specs import spec
 from .cuda_source import C_TYPES, THREADS, VECTOR_BYTES, Index, source
 from .cuda_walk import Walk
 
@@ -66,6 +67,7 @@ class _Writer:
         self.names = [f"o{i}" for i in range(self.outputs)]
         self.names += [f"a{i}" for i in range(len(body.inputs))]
         self.types = [C_TYPES[each] for each in (*body.outputs, *body.inputs)]
+        self.nested = [i for i in range(len(self.names)) if not self._is_plain(i)]
         self.width = self._width()
         # Sizes that the kernel is given, in order, and the letters of their types.
         self.parameters: list[str] = ["index_t n"]
@@ -73,25 +75,23 @@ class _Writer:
         self.letters: list[str] = [index.letter]
         self.strides: dict[tuple[int, int], str] = {}
 
-    def _width(self) -> int:
-        """Elements of the widest dtype in 16 bytes, or 1 where some operand must go singly."""
-        sizes = [_ITEM_BYTES[each] for each in (*self.body.outputs, *self.body.inputs)]
-        width = VECTOR_BYTES // max(sizes)
-        for operand in range(len(self.names)):
-            if self.walk.flat(operand) or self._is_scalar(operand):
-                continue
-            if self.walk.packs(operand, width):
-                continue
-            if operand >= self.outputs and self.walk.constant_in_row(operand, width):
-                continue
-            return 1
-        # Coordinates are those of a pack's first element.
-        nested = not all(self.walk.flat(i) or self._is_scalar(i) for i in range(len(self.names)))
-        return 1 if nested and self.walk.sizes[-1] % width else width
-
     def _is_scalar(self, operand: int) -> bool:
         place = self.walk.places[operand]
         return operand >= self.outputs and place.scalar and not place.offset
+
+    def _is_plain(self, operand: int) -> bool:
+        """Whether its element is found without coordinates."""
+        return self.walk.flat(operand) or self._is_scalar(operand)
+
+    def _width(self) -> int:
+        """Elements of the widest dtype in 16 bytes, or 1 where some operand must go singly."""
+        dtypes = (*self.body.outputs, *self.body.inputs)
+        width = VECTOR_BYTES // max(spec((), each).nbytes for each in dtypes)
+        for operand in self.nested:
+            repeated = operand >= self.outputs and self.walk.constant_in_row(operand, width)
+            if not repeated and not self.walk.packs(operand, width):
+                return 1
+        return width
 
     def write(self) -> LoopSource:
         """The whole module."""
@@ -125,9 +125,7 @@ class _Writer:
 
     def _pointers(self) -> list[str]:
         restrict = "" if self.body.in_place else " __restrict__"
-        outputs = [
-            f"{self.types[i]}*{restrict} {self.names[i]}" for i in range(self.outputs)
-        ]
+        outputs = [f"{self.types[i]}*{restrict} {self.names[i]}" for i in range(self.outputs)]
         total = C_TYPES[self.body.sum_dtype]
         outputs += [f"{total}* __restrict__ total{i}" for i in range(self.body.sums)]
         inputs = [
@@ -138,16 +136,14 @@ class _Writer:
         return [*outputs, *inputs, *partial]
 
     def _declare_sizes(self) -> None:
-        if all(self.walk.flat(i) or self._is_scalar(i) for i in range(len(self.names))):
+        if not self.nested:
             return
         for axis in range(1, len(self.walk.sizes)):
             self.parameters.append(f"DIVISOR(d{axis})")
             self.sizes += self.index.divisor(self.walk.sizes[axis])
             self.letters.append(self.index.divisor_letters)
-        for operand, name in enumerate(self.names):
-            if self.walk.flat(operand) or self._is_scalar(operand):
-                continue
-            place = self.walk.places[operand]
+        for operand in self.nested:
+            name, place = self.names[operand], self.walk.places[operand]
             for axis, stride in enumerate(place.strides):
                 if stride == 0 or (stride == 1 and axis == len(place.strides) - 1):
                     continue
@@ -265,7 +261,7 @@ class _Writer:
 
     def _coordinates(self) -> list[str]:
         """c0, c1, ... of position i, where some operand is not walked flat."""
-        if len(self.parameters) == 1:
+        if not self.nested:
             return []
         lines = []
         rest = "i"
@@ -280,7 +276,8 @@ class _Writer:
             return "i"
         place = self.walk.places[operand]
         terms = [
-            f"c{axis} * {self.strides[operand, axis]}" if (operand, axis) in self.strides
+            f"c{axis} * {self.strides[operand, axis]}"
+            if (operand, axis) in self.strides
             else f"c{axis}"
             for axis, stride in enumerate(place.strides)
             if stride
@@ -311,9 +308,6 @@ class _Writer:
             *stores,
             "}",
         ]
-
-
-_ITEM_BYTES = {"float32": 4, "float64": 8, "bool": 1, "uint8": 1, "int32": 4, "int64": 8}
 
 
 def _indented(lines: list[str]) -> list[str]:

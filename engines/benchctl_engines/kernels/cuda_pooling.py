@@ -121,7 +121,7 @@ def prepare_max_pool_2x2_planes(request: KernelRequest) -> Prepared:
 def prepare_max_pool_2x2_channels(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NHWC, for the windows of most networks."""
     (x,), y = request.inputs, request.outputs[0]
-    _, H, W, C = _images(x, "NHWC")
+    _, H, W, _ = _images(x, "NHWC")
     N, P, Q, _ = _images(y, "NHWC")
     packs = _packs(request)
     divisors = (packs, Q, P)

@@ -27,9 +27,7 @@ def prepare_random(request: KernelRequest) -> Prepared:
     k0, k1 = (signed_word(each) for each in philox_key(attributes["seed"], attributes["site"]))
     index, driver = index_for(out), driver_of(request)
     module = driver.module(source(index, "random", REAL=C_TYPES[out.dtype]))
-    launch = module.function(
-        f"draw_{attributes['distribution']}", f"PPii{index.letter}"
-    ).launch
+    launch = module.function(f"draw_{attributes['distribution']}", f"PPii{index.letter}").launch
     per_thread = VECTOR_BYTES // out.numpy_dtype.itemsize
     grid, block = grid_of(driver, -(-out.size // per_thread)), (THREADS, 1, 1)
     size = out.size

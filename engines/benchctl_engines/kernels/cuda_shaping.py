@@ -134,7 +134,8 @@ def prepare_pad(request: KernelRequest) -> Prepared:
     fill, nbytes = driver_of(request).fill, out.nbytes
 
     def pad(out: Any, x: Any) -> None:
-        fill(out.pointer, nbytes, 0)
-        move(out, x)
+        if nbytes:
+            fill(out.pointer, nbytes, 0)
+            move(out, x)
 
     return Prepared(pad)

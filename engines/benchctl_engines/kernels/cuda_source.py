@@ -40,7 +40,7 @@ WIDE_ELEMENTS = 1 << 30
 
 @cache
 def _file(name: str) -> str:
-    return (files(__package__) / "cuda_text" / f"{name}.cu").read_text(encoding="utf-8")
+    return (files(__package__) / "cuda_text" / f"{name}.cuh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Index:
 
     @property
     def divisor_letters(self) -> str:
-        """A `DIVISOR` of indices.cu in a signature."""
+        """A `DIVISOR` of indices.cuh in a signature."""
         return self.letter * 3
 
     def divisor(self, size: int) -> tuple[int, int, int]:
@@ -82,7 +82,7 @@ def index_for(*specs: TensorSpec) -> Index:
 
 
 def source(index: Index, *names: str, **macros: str) -> str:
-    """CUDA text of scalars.cu, indices.cu and these files, after `#define`s of the macros."""
+    """CUDA text of scalars.cuh, indices.cuh and these files, after `#define`s of the macros."""
     lines = [f"#define {name} {value}\n" for name, value in macros.items()]
     if index.wide:
         lines.append("#define WIDE\n")

@@ -20,8 +20,8 @@ class Operator:
     ufunc: str | None
 
 
-# In CUDA C sums and products are functions of kernels/cuda_text/scalars.cu: a compiler would contract
-# the operators of a product and a sum to one rounding, and truth values need sums of their own.
+# In CUDA C sums and products are functions of kernels/cuda_text/scalars.cuh: of a product and a sum
+# a compiler would make one operation with one rounding, and truth values have sums of their own.
 OPERATORS: dict[str, Operator] = {
     "add": Operator("({0} + {1})", "add({0}, {1})", "add"),
     "subtract": Operator("({0} - {1})", "subtract({0}, {1})", "subtract"),

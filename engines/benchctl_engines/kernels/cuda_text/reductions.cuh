@@ -1,4 +1,4 @@
-// Folds of rows and of columns. IN and OUT are the element types, FOLD one of folds.cu.
+// Folds of rows and of columns. IN and OUT are the element types, FOLD one of folds.cuh.
 typedef typename FOLD::value value_t;
 
 // out[row] = fold of x[row, :]; `group` neighbouring lanes, a power of two up to 32, take a row.
