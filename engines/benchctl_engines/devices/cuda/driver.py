@@ -174,7 +174,10 @@ class LibraryPlan(Protocol):
         """Memory it works in."""
 
     def run(self, pointers: Sequence[int], workspace: int) -> None:
-        """Issue it: the output's address first, then the inputs', then the bias's if any."""
+        """Issue it: the output's address first, then the inputs', then the bias's if any.
+
+        A product that accumulates has c as its third input: out, a, b, c.
+        """
 
 
 class Driver(Protocol):
