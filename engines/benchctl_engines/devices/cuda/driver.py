@@ -176,7 +176,8 @@ class LibraryPlan(Protocol):
     def run(self, pointers: Sequence[int], workspace: int) -> None:
         """Issue it: the output's address first, then the inputs', then the bias's if any.
 
-        A product that accumulates has c as its third input: out, a, b, c.
+        A product that accumulates has c as its third input; a convolution's inputs are x and w, g
+        and w for the input's gradient, x and g for the filter's.
         """
 
 
