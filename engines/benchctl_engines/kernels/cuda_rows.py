@@ -7,9 +7,10 @@ by rule. `candidates` gives every row that can: whoever measures picks among the
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .table import Kernel, KernelRequest, Prepare, When, always, kernel, load_device
+from .table import Kernel, KernelRequest, Prepare, When, always, kernel
 
 if TYPE_CHECKING:
     from ..devices.cuda.driver import Driver
@@ -41,7 +42,7 @@ def candidates(primitive: str, request: KernelRequest) -> tuple[Kernel, ...]:
     They differ in time, workspace and rounding; all meet the tolerance of `request.precision`.
     Empty for a primitive for which there is never a choice.
     """
-    load_device("gpu")
+    import_module(f"{__package__}.cuda_convolution")
     return tuple(row for row in _ABLE.get(primitive, ()) if row.when(request))
 
 
