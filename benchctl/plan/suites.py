@@ -194,7 +194,7 @@ _GPU_ARMS = tuple(
 
 GPU = Suite(
     name="gpu",
-    summary="our engines and torch on a GPU, strict float32 and TF32 (pip install 'benchctl[torch]')",
+    summary="our engines and torch on a GPU, in strict float32 and in TF32",
     entries=(
         SuiteEntry(
             "xyz",

@@ -34,7 +34,9 @@ def run(primitive, operands, attributes, driver=DRIVER, row=None, **options):
 def counted(shape, dtype):
     """Bytes that differ, read as the dtype, so that nothing is equal by chance."""
     size = int(np.prod(shape, dtype=int))
-    return np.asarray(np.arange(1, size + 1) % (2 if dtype == "bool" else 251), dtype).reshape(shape)
+    return np.asarray(np.arange(1, size + 1) % (2 if dtype == "bool" else 251), dtype).reshape(
+        shape
+    )
 
 
 # ----- shaping ----------------------------------------------------------------------------------

@@ -234,9 +234,7 @@ class _Convolution:
             step.carry_out(out.pointer, made, added)
 
 
-@gpu_row(
-    "conv2d", "winograd", can=_can(forward_geometry), should=_should(forward_geometry)
-)
+@gpu_row("conv2d", "winograd", can=_can(forward_geometry), should=_should(forward_geometry))
 def prepare_forward(request: KernelRequest) -> Prepared:
     """y = conv(x, w)."""
     return _Convolution(request, forward_geometry(request), rotated=False).prepared()
@@ -250,9 +248,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     return _Convolution(request, forward_geometry(request), rotated=False).prepared()
 
 
-@gpu_row(
-    "conv2d_input_gradient", "winograd", can=_can(_transposed), should=_should(_transposed)
-)
+@gpu_row("conv2d_input_gradient", "winograd", can=_can(_transposed), should=_should(_transposed))
 def prepare_input_gradient(request: KernelRequest) -> Prepared:
     """dx = conv(g, rotated w)."""
     return _Convolution(request, _transposed(request), rotated=True).prepared()
