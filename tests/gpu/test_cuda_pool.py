@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_arrays_in_use_never_overlap_and_the_counts_are_right(moves):
         else:
             held.pop(size % len(held))
         spans = sorted((each.pointer, each.pointer + each.nbytes) for each in held)
-        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
         assert pool.used_bytes >= sum(each.nbytes for each in held)
         assert pool.used_bytes <= pool.held_bytes == driver.memory.used
         peak = max(peak, pool.used_bytes)
