@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
+from benchctl_engines.devices import availability
 from benchctl_engines.manual.engine import make_engine
 
 
@@ -56,13 +57,18 @@ def test_it_is_an_engine():
     assert dict(engine.switches()) == {}
 
 
-def test_it_runs_on_the_cpu_and_says_what_else_to_choose():
+def test_it_runs_on_the_cpu_and_says_what_a_gpu_lacks(monkeypatch):
     engine = make_engine()
     assert engine.availability("cpu").ok
-    gpu = engine.availability("gpu")
-    assert not gpu.ok
-    assert "on the CPU" in gpu.reason
-    assert "--device cpu" in gpu.hint
+    for count, reason in ((None, "driver is not installed"), (1, "has only gpu:0")):
+        monkeypatch.setattr(availability, "_device_count", lambda count=count: count)
+        gpu = engine.availability("gpu:1")
+        assert not gpu.ok and reason in gpu.reason and "--device cpu" in gpu.hint
+    monkeypatch.setattr(availability, "_device_count", lambda: 2)
+    monkeypatch.setattr(availability, "find_spec", lambda name: None)
+    assert "cupy is not installed" in engine.availability("gpu:1").reason
+    monkeypatch.setattr(availability, "find_spec", lambda name: name)
+    assert engine.availability("gpu:1").ok
 
 
 def test_a_workload_without_a_step_by_hand_is_not_supported():

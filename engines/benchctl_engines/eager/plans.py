@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..contract import Array
-from ..devices.cpu import POOLED_BYTES, Device
+from ..devices.cpu import Device
 from ..kernels.table import KernelRequest, select
 from ..primitives import elementwise
 from ..primitives.primitive import Primitive
@@ -59,7 +59,9 @@ class Plan:
         self.specs = primitive.output_specs(specs, attributes)
         self.kinds = tuple(device.kind(each) for each in self.specs)
         self.kind = self.kinds[0]
-        request = KernelRequest(specs, self.specs, attributes, device.threads)
+        request = KernelRequest(
+            specs, self.specs, attributes, device.threads, device.driver, device.precision
+        )
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)
         self.run = prepared.run
@@ -70,7 +72,7 @@ class Plan:
         )
         pure = primitive.effect == "pure"
         self.simple = pure and len(self.specs) == 1 and self.workspace is None
-        large = any(each.nbytes >= POOLED_BYTES for each in self.specs)
+        large = any(each.nbytes >= device.pooled_bytes for each in self.specs)
         self.pooled = device.pooled and large
         self.make = prepared.make if self.simple and not large else None
         self.differentiable = pure and self.specs[0].floating

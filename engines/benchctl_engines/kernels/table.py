@@ -57,7 +57,7 @@ class Prepared:
 
     `bind({input index: array})` gives a `Prepared` for operands that never change: what depends on
     them alone is computed now and takes `bound_bytes`; its `run` takes the same arguments and does
-    not read the bound ones.
+    not read the bound ones. `detail` is what a library calls the plan behind it.
     """
 
     run: Callable[..., None]
@@ -66,6 +66,7 @@ class Prepared:
     raw: Callable[[], Callable[..., int]] | None = None
     bind: Callable[[Mapping[int, Any]], Prepared] | None = None
     bound_bytes: int = 0
+    detail: str = ""
 
 
 Prepare = Callable[[KernelRequest], Prepared]

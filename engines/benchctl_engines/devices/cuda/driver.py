@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ...contract import Array
-
-Precision = Literal["fp32", "tf32"]
-"""How float32 products are computed: strictly, or rounded to 10 bits for tensor cores."""
+from ...contract import Precision as Precision
 
 ConvolutionKind = Literal["forward", "input_gradient", "filter_gradient"]
 
@@ -243,6 +241,11 @@ def use_driver(index: int, driver: Driver | None) -> None:
         _OPEN.pop(index, None)
     else:
         _OPEN[index] = driver
+
+
+def is_open(index: int) -> bool:
+    """Whether `open_driver` has this one already."""
+    return index in _OPEN
 
 
 _OPEN: dict[int, Driver] = {}
