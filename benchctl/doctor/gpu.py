@@ -1,135 +1,87 @@
-"""Checks of the GPU: driver, device and CuPy, each piece its own line.
+"""Checks of the GPU: driver, device, CuPy and the CUDA libraries, each piece its own line.
 
-The driver is asked through its C interface, so nothing has to be installed for the answer.
+Where all is there a process of its own runs one kernel, since a driver too old for a library or a
+full card shows only then.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
-from dataclasses import dataclass
+import subprocess
+import sys
 from importlib.util import find_spec
 
-from benchctl.doctor.check import Check
-from benchctl.measure import environment
+from benchctl.doctor.check import Check, CheckStatus
 from benchctl.measure.environment import GIBIBYTE
+from benchctl_engines.devices.cuda.detection import Found, Problem, look, problems
 
-DRIVER_LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
-CUPY_DISTRIBUTIONS = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
-EITHER_EXTRA = "pip install 'benchctl[gpu-cuda12]', or 'benchctl[gpu-cuda13]' for a CUDA 13 driver"
-_NAME_BYTES = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One GPU as its driver names it."""
-
-    name: str
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """What the driver says: `cuda` is the newest CUDA it runs, `error` the code of cuInit."""
-
-    cuda: tuple[int, int]
-    error: int
-    devices: tuple[Device, ...]
+_PROBE = "benchctl_engines.devices.cuda.probe"
+_PROBE_SECONDS = 120.0
+_PIECES = ("gpu driver", "gpu device", "cupy", "nvrtc", "cublasLt", "cudnn", "cudnn frontend")
 
 
 def gpu_checks() -> list[Check]:
-    """Driver, device and CuPy."""
-    driver = read_driver()
-    return [driver_check(driver), device_check(driver), cupy_check(driver)]
+    """Driver, device, CuPy, libraries, and one kernel where all of them are there."""
+    found = look()
+    checks = judge(found)
+    if found.driver is not None and not any(each.needed for each in problems(found)):
+        checks.append(kernel_check())
+    if found.driver is not None:
+        checks.append(clocks_check())
+    return checks
 
 
-def driver_check(driver: Driver | None) -> Check:
-    """Whether a CUDA driver is installed."""
-    if driver is None:
-        hint = "for --device gpu: an NVIDIA GPU with its driver; all else runs with --device cpu"
-        return Check("gpu driver", "missing", "no CUDA driver (libcuda)", hint)
-    return Check("gpu driver", "ok", f"runs CUDA {driver.cuda[0]}.{driver.cuda[1]} and older")
+def judge(found: Found) -> list[Check]:
+    """A finding for each piece that can be judged: without CuPy its libraries are not asked for."""
+    troubled = {each.piece: each for each in problems(found)}
+    checks = []
+    for piece in _PIECES:
+        if piece in troubled:
+            checks.append(_check(troubled[piece]))
+        elif piece == "gpu device" and found.driver is None:
+            hint = "all else runs with --device cpu"
+            checks.append(Check(piece, "missing", "none without a driver", hint))
+        elif piece in ("gpu driver", "gpu device", "cupy") or found.cupy or found.cupy_importable:
+            checks.append(Check(piece, "ok", _words(piece, found)))
+    return checks
 
 
-def device_check(driver: Driver | None) -> Check:
-    """Whether the driver has a GPU to offer."""
-    if driver is not None and driver.devices:
-        found = ", ".join(f"{d.name} ({d.memory_bytes / GIBIBYTE:.0f} GiB)" for d in driver.devices)
-        return Check("gpu device", "ok", found)
-    if driver is None:
-        return Check("gpu device", "missing", "none without a driver", "use --device cpu")
-    found = f"no CUDA device (the driver answers {driver.error})"
-    hint = "see nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu"
-    return Check("gpu device", "missing", found, hint)
+def _check(problem: Problem) -> Check:
+    """CuPy that is there and wrong is a warning, as is what is only slower without."""
+    absent = problem.needed and problem.found.endswith(("not installed", "not found)"))
+    status: CheckStatus = "missing" if absent or problem.piece == "gpu device" else "warn"
+    return Check(problem.piece, status, problem.found, problem.hint)
 
 
-def cupy_check(driver: Driver | None) -> Check:
-    """Whether CuPy is installed, once, and for a CUDA that the driver runs."""
-    installed = [
-        (name, version)
-        for name in CUPY_DISTRIBUTIONS
-        if (version := environment.distribution_version(name))
-    ]
-    return judge_cupy(installed, find_spec("cupy") is not None, driver)
+def _words(piece: str, found: Found) -> str:
+    driver = found.driver
+    if piece == "gpu driver" and driver is not None:
+        return f"runs CUDA {driver.cuda[0]}.{driver.cuda[1]} and older"
+    if piece == "gpu device" and driver is not None:
+        devices = [f"{d.name} ({d.memory_bytes / GIBIBYTE:.0f} GiB)" for d in driver.devices]
+        return ", ".join(f"gpu:{index} {words}" for index, words in enumerate(devices))
+    if piece == "cupy":
+        return ", ".join(f"{name} {version}" for name, version in found.cupy) or "unknown version"
+    return "installed"
 
 
-def judge_cupy(
-    installed: Sequence[tuple[str, str]], importable: bool, driver: Driver | None
-) -> Check:
-    """The finding for these CuPy distributions (name, version) under this driver."""
-    if not installed and not importable:
-        return Check("cupy", "missing", "not installed", install_hint(driver))
-    found = ", ".join(f"{name} {version}" for name, version in installed) or "unknown version"
-    if len(installed) > 1:
-        hint = f"they overwrite each other: pip uninstall {' '.join(name for name, _ in installed)}"
-        return Check("cupy", "warn", found, f"{hint}, then {install_hint(driver)}")
-    newest = driver.cuda[0] if driver is not None else None
-    if newest is not None and newest < 13 and any(name == "cupy-cuda13x" for name, _ in installed):
-        hint = f"the driver runs CUDA {newest} only: {install_hint(driver)}"
-        return Check("cupy", "warn", found, hint)
-    return Check("cupy", "ok", found)
+def kernel_check() -> Check:
+    """Whether a kernel runs on the first GPU, tried in a process of its own."""
+    command = [sys.executable, "-m", _PROBE, "0"]
+    hint = "the message is CUDA's own; benchctl needs the driver, cupy and libraries to agree"
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Check("gpu kernel", "warn", f"none ran within {_PROBE_SECONDS:.0f} s", hint)
+    lines = [line for line in (made.stdout or made.stderr).splitlines() if line.strip()]
+    words = lines[-1] if lines else f"the process ended with status {made.returncode}"
+    if made.returncode:
+        return Check("gpu kernel", "warn", words, hint)
+    return Check("gpu kernel", "ok", words)
 
 
-def install_hint(driver: Driver | None) -> str:
-    """The extra to install for this driver."""
-    if driver is None:
-        return EITHER_EXTRA
-    return f"pip install 'benchctl[gpu-cuda{13 if driver.cuda[0] >= 13 else 12}]'"
-
-
-def read_driver() -> Driver | None:
-    """What the CUDA driver of this machine says, None where there is none."""
-    library = _load_driver()
-    if library is None:
-        return None
-    version = ctypes.c_int(0)
-    library.cuDriverGetVersion(ctypes.byref(version))
-    # The driver counts 12040 for CUDA 12.4.
-    cuda = (version.value // 1000, version.value % 1000 // 10)
-    error = int(library.cuInit(0))
-    return Driver(cuda, error, () if error else _read_devices(library))
-
-
-def _read_devices(library: ctypes.CDLL) -> tuple[Device, ...]:
-    count = ctypes.c_int(0)
-    library.cuDeviceGetCount(ctypes.byref(count))
-    return tuple(_read_device(library, ordinal) for ordinal in range(count.value))
-
-
-def _read_device(library: ctypes.CDLL, ordinal: int) -> Device:
-    handle = ctypes.c_int(0)
-    name = ctypes.create_string_buffer(_NAME_BYTES)
-    memory = ctypes.c_size_t(0)
-    library.cuDeviceGet(ctypes.byref(handle), ordinal)
-    library.cuDeviceGetName(name, _NAME_BYTES, handle)
-    library.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
-    return Device(name.value.decode(errors="replace"), memory.value)
-
-
-def _load_driver() -> ctypes.CDLL | None:
-    for name in DRIVER_LIBRARIES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+def clocks_check() -> Check:
+    """Whether clocks and throttling can be watched."""
+    if find_spec("pynvml") is not None:
+        return Check("gpu clocks", "ok", "watched through nvidia-ml-py")
+    hint = "pip install nvidia-ml-py"
+    return Check("gpu clocks", "warn", "not watched: nvidia-ml-py is not installed", hint)
