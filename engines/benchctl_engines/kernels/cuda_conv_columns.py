@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..devices.cuda.driver import MatmulRequest
@@ -58,7 +59,7 @@ class _Unfolding:
         most = max(CHUNK_BYTES // max(image_bytes, 1), 1)
         chunks = -(-geometry.N // most)
         bounds = [geometry.N * i // max(chunks, 1) for i in range(chunks + 1)]
-        self.chunks = [_Images(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self.chunks = [_Images(a, b - a) for a, b in pairwise(bounds)]
         self.most_images = max((chunk.count for chunk in self.chunks), default=0)
 
     def rows(self, images: int) -> int:
@@ -87,7 +88,7 @@ class _Unfolding:
         inputs = images * geometry.C * geometry.H * geometry.W
         unfolded = self.rows(images) * geometry.depth
         types, letter = index_types(geometry.dtype, [inputs, unfolded])
-        module = self.driver.module(types + text_of("im2col.cu"))
+        module = self.driver.module(types + text_of("im2col.cuh"))
         function = module.function(name, f"PP{letter}" + "i" * 13)
         count = unfolded if name == "im2col" else inputs
         sizes = geometry.C, geometry.H, geometry.W, geometry.R, geometry.S, geometry.P, geometry.Q
