@@ -15,6 +15,7 @@ from benchctl.compare.summary import ArmSummary
 from benchctl.report import numbers
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.charts.inline import inline_svg
+from benchctl.report.device_tables import device_table
 from benchctl.report.findings import interval_of
 from benchctl.report.sentences import UNMEASURED, relative_words
 from benchctl.report.table import Table
@@ -45,6 +46,8 @@ class MachinePart:
     """(anchor of the section, finding)."""
     sections: tuple[Section, ...]
     everything: Table
+    devices: Table | None
+    """What arms on a GPU took on its own clock; None where there were none."""
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -95,6 +98,7 @@ def _machine_part(view: View, charts: Sequence[Chart | MissingChart], place: int
         tuple(findings),
         tuple(sections),
         everything_table(view.cases),
+        device_table([each.summary for each in view.cases], (), by_id=True),
         machine_facts(latest),
         warning_lines(view),
     )

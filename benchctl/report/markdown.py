@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchctl.compare.summary import CaseSummary, RunSummary
-from benchctl.report.results import compact_table, result_table
+from benchctl.report.device_tables import device_sentences, device_table
+from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import checking_words, failure_lines, notice_lines
 from benchctl.report.table import Table
 from benchctl.report.text import (
@@ -28,6 +31,7 @@ def run_markdown(summary: RunSummary, full: bool = False) -> list[str]:
             order = [arm.id for arm in run.plan.arms]
             lines += ["", f"### {escape(workload_words(first.workload))}: one {first.step} step"]
             lines += ["", *table_markdown(compact_table(cases, order))]
+            lines += _device_markdown(cases, varying_axes(cases))
             lines += _listed([line for case in cases for line in _failures(case)])
     warnings = [_one_line(notice_lines([notice])) for notice in summary.warnings]
     return lines + _listed(warnings)
@@ -38,10 +42,19 @@ def _case_markdown(case: CaseSummary) -> list[str]:
     if any(arm.median_seconds is not None for arm in case.arms):
         lines += table_markdown(result_table(case))
         lines += [f"\n{escape(sentence)}" for sentence in case_findings(case)]
+        lines += _device_markdown([case], [])
     checked = ", ".join(checking_words(arm.result) for arm in case.arms)
     lines += ["", f"Checked against float64: {escape(checked)}."]
     warnings = [_one_line(notice_lines([notice])) for notice in case.warnings]
     return lines + _listed(_failures(case) + warnings)
+
+
+def _device_markdown(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
+    """The device times of some cases; nothing where no arm has any."""
+    table = device_table(cases, axes)
+    if table is None:
+        return []
+    return ["", *table_markdown(table), *_listed(device_sentences(cases))]
 
 
 def _failures(case: CaseSummary) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
+from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import (
     checking_words,
@@ -63,9 +64,18 @@ def case_lines(case: CaseSummary, machine: str = "") -> list[str]:
     if any(arm.median_seconds is not None for arm in case.arms):
         lines += ["", *render_table(result_table(case), INDENT)]
         lines += _paragraph(case_findings(case))
+        lines += _device_lines([case], [])
     lines += _paragraph(failures_lines([arm.result for arm in case.arms]))
     lines += _paragraph(notice_lines(case.warnings))
     return lines
+
+
+def _device_lines(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
+    """The device times of some cases and what they show; nothing where no arm has any."""
+    table = device_table(cases, axes)
+    if table is None:
+        return []
+    return ["", *render_table(table, INDENT), *_paragraph(device_sentences(cases))]
 
 
 def _paragraph(lines: list[str]) -> list[str]:
@@ -92,6 +102,7 @@ def workload_lines(cases: Sequence[CaseSummary], arm_order: Sequence[str]) -> li
     words = ", ".join([*shared, f"time of one {cases[0].case.step} step"])
     lines = [heading(workload_words(cases[0].case.workload), words, "")]
     lines += render_table(compact_table(cases, arm_order), INDENT)
+    lines += _device_lines(cases, axes)
     for case in cases:
         label = ", ".join(f"{axis} {case.case.parameters.get(axis)}" for axis in axes)
         failures = failures_lines([arm.result for arm in case.arms])

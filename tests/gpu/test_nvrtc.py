@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import texts
 
-from benchctl_engines.devices.cuda import compiler
+from benchctl_engines.devices.cuda import compiler, libraries
 from benchctl_engines.devices.cuda.driver import DeviceError
 
 ARCHITECTURES = (75, 80, 90, 100)
@@ -46,7 +46,10 @@ def spills(text, architecture):
     return [f"{each.name}: {each.spill_bytes} bytes" for each in made.kernels if each.spill_bytes]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(each, marks=() if each == 90 else pytest.mark.slow) for each in ARCHITECTURES],
+)
 @pytest.mark.parametrize(
     ("name", "text"), [pytest.param(*each, id=each[0]) for each in texts.all_texts()]
 )
@@ -74,7 +77,7 @@ def test_an_error_has_the_line():
 
 
 def test_half_precision_has_its_header():
-    if not compiler.include_folders():
+    if not libraries.include_folders():
         pytest.skip("no CUDA headers: pip install nvidia-cuda-runtime")
     body = "y[0] = __hadd(y[0], y[1]);"
     text = f'#include <cuda_fp16.h>\nextern "C" __global__ void k(__half* y) {{ {body} }}'
@@ -84,7 +87,7 @@ def test_half_precision_has_its_header():
 def test_without_nvrtc_the_error_names_the_package(monkeypatch):
     compiler.load_nvrtc.cache_clear()
     with monkeypatch.context() as patched:
-        patched.setattr(compiler, "nvrtc_candidates", lambda: iter(["/nowhere/libnvrtc.so"]))
+        patched.setattr(libraries, "library_candidates", lambda *_: ["/nowhere/libnvrtc.so.13"])
         with pytest.raises(DeviceError, match="pip install nvidia-cuda-nvrtc"):
             compiler.compile_cubin(TEXT, 90)
         assert compiler.nvrtc_version() is None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchctl_engines.devices.cuda.driver import DeviceError
+from benchctl_engines.devices.cuda.packing import packer
 
 _FOLDER = Path(__file__).parent
 _HEADERS = ("shim.h", "fibers.h")
@@ -31,7 +32,6 @@ FLAGS = (
 CHECKS = "-fsanitize=alignment,bounds,signed-integer-overflow,integer-divide-by-zero,shift"
 SANITIZERS = "-fsanitize=address,undefined"
 
-LETTER_FORMATS = {"P": "Q", "i": "i4x", "q": "q", "f": "f4x", "d": "d"}
 _STACKS_BYTES = 1025 * (65536 + 1088)
 _LARGEST_GRID = (2**31 - 1, 65535, 65535)
 _LARGEST_BLOCK = (1024, 1024, 64)
@@ -143,7 +143,7 @@ class EmulatedFunction:
         if declared != signature:
             raise DeviceError(f"{name} is declared with {declared!r}, asked for with {signature!r}")
         self._bounds = int(library[f"emu_bounds_{name}"]())
-        self._pack = struct.Struct("<" + "".join(LETTER_FORMATS[each] for each in signature)).pack
+        self._pack = packer(signature).pack
         self._pointers = [i for i, letter in enumerate(signature) if letter == "P"]
 
     def launch(

@@ -13,7 +13,7 @@ class DeviceArray:
     It has no arithmetic: kernels are given its address.
     """
 
-    __slots__ = ("owner", "pointer", "spec")
+    __slots__ = ("__weakref__", "owner", "pointer", "spec")
 
     def __init__(self, pointer: int, spec: TensorSpec, owner: Any) -> None:
         self.pointer = pointer

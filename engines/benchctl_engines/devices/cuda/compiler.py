@@ -10,16 +10,14 @@ contracted to fused multiply-adds, NVRTC's default.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from .driver import DeviceError
+from .libraries import include_folders, load_library
 
 TEXT_OPTIONS = ("-std=c++17",)
 """What is asked of CuPy."""
@@ -27,8 +25,6 @@ TEXT_OPTIONS = ("-std=c++17",)
 OPTIONS = (*TEXT_OPTIONS, "-ftz=true", "--device-as-default-execution-space")
 """With what CuPy adds."""
 
-_WHEEL_FOLDERS = ("cu13/lib", "cuda_nvrtc/lib")
-_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so")
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers")
@@ -107,46 +103,10 @@ def _kernel_cost(name: str, said: str) -> KernelCost:
 @cache
 def load_nvrtc() -> Any:
     """NVRTC's library from a wheel or the system, None where there is none."""
-    for candidate in nvrtc_candidates():
-        try:
-            library = ctypes.CDLL(candidate)
-        except OSError:
-            continue
+    library = load_library("nvrtc")
+    if library is not None:
         library.nvrtcGetErrorString.restype = ctypes.c_char_p
-        return library
-    return None
-
-
-def nvrtc_candidates() -> Iterator[str]:
-    """Where NVRTC may lie, wheels first."""
-    for folder in nvidia_folders():
-        for below in _WHEEL_FOLDERS:
-            for name in _NAMES:
-                if (folder / below / name).exists():
-                    yield str(folder / below / name)
-    yield from _NAMES
-    system = ctypes.util.find_library("nvrtc")
-    if system is not None:
-        yield system
-
-
-def include_folders() -> list[Path]:
-    """Where wheels have put CUDA's headers."""
-    below = ("cu13/include", "cuda_runtime/include")
-    return [
-        folder / each
-        for folder in nvidia_folders()
-        for each in below
-        if (folder / each / "cuda_fp16.h").exists()
-    ]
-
-
-def nvidia_folders() -> list[Path]:
-    """The folders that NVIDIA's wheels share."""
-    found = find_spec("nvidia")
-    if found is None or found.submodule_search_locations is None:
-        return []
-    return [Path(each) for each in found.submodule_search_locations]
+    return library
 
 
 def nvrtc_version() -> str | None:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ...contract import Array
-
-Precision = Literal["fp32", "tf32"]
-"""How float32 products are computed: strictly, or rounded to 10 bits for tensor cores."""
+from ...contract import Precision as Precision
 
 ConvolutionKind = Literal["forward", "input_gradient", "filter_gradient"]
 
@@ -37,7 +35,10 @@ class NoPlanError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """A device in words and numbers; `architecture` is the compute capability, 90 for 9.0."""
+    """A device in words and numbers; `architecture` is the compute capability, 90 for 9.0.
+
+    `pci_bus_id` is where the management library finds it, empty where nobody has to.
+    """
 
     name: str
     index: int
@@ -46,6 +47,7 @@ class DeviceFacts:
     memory_bytes: int
     l2_bytes: int
     versions: dict[str, str]
+    pci_bus_id: str = ""
 
 
 class Allocation(Protocol):
@@ -243,6 +245,11 @@ def use_driver(index: int, driver: Driver | None) -> None:
         _OPEN.pop(index, None)
     else:
         _OPEN[index] = driver
+
+
+def is_open(index: int) -> bool:
+    """Whether `open_driver` has this one already."""
+    return index in _OPEN
 
 
 _OPEN: dict[int, Driver] = {}
