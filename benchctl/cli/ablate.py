@@ -14,6 +14,7 @@ from benchctl.cli.options import (
     complete_names,
     device_option,
     duration,
+    precision_option,
     seed_option,
     store_option,
     threads_option,
@@ -36,6 +37,7 @@ FOLDER = "ablations"
 @click.command()
 @click.argument("name", metavar="WORKLOAD", shell_complete=complete_names)
 @device_option
+@precision_option
 @axis_option
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of every case.")
 @click.option(
@@ -53,6 +55,7 @@ FOLDER = "ablations"
 def ablate(
     name: str,
     device: str,
+    precision: str,
     axes: tuple[str, ...],
     rounds: int | None,
     budget: float | None,
@@ -81,6 +84,7 @@ def ablate(
         names=(name,),
         engines=tuple(dict.fromkeys(rung.arm for rung in rungs)),
         device=device,
+        precision=precision,
         axes=axes,
         rounds=rounds,
         budget_seconds=budget,

@@ -15,6 +15,7 @@ from benchctl.cli.options import (
     complete_names,
     device_option,
     engine_option,
+    precision_option,
     seed_option,
     threads_option,
 )
@@ -28,6 +29,7 @@ DEFAULT_ENGINE = "static"
 @click.argument("name", metavar="WORKLOAD", shell_complete=complete_names)
 @engine_option("Engine to explain, with switches; repeatable.  [default: static]")
 @device_option
+@precision_option
 @axis_option
 @seed_option
 @threads_option
@@ -37,6 +39,7 @@ def explain(
     name: str,
     engines: tuple[str, ...],
     device: str,
+    precision: str,
     axes: tuple[str, ...],
     seed: int,
     threads: int | None,
@@ -58,6 +61,7 @@ def explain(
             names=(name,),
             engines=engines or (DEFAULT_ENGINE,),
             device=device,
+            precision=precision,
             axes=axes,
             seed=seed,
             threads=threads,

@@ -75,8 +75,15 @@ device_option = click.option(
     "--device",
     default="cpu",
     show_default=True,
-    metavar="cpu|gpu",
-    help="Where the engines run.",
+    metavar="cpu|gpu|gpu:N",
+    help="Where the engines run; gpu/tf32 also names the precision.",
+)
+
+precision_option = click.option(
+    "--precision",
+    default="",
+    metavar="fp32|tf32",
+    help="How a GPU computes products of float32.  [default: fp32, strictly]",
 )
 
 store_option = click.option(

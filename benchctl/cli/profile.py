@@ -16,6 +16,7 @@ from benchctl.cli.options import (
     complete_names,
     device_option,
     engine_option,
+    precision_option,
     seed_option,
     store_option,
     threads_option,
@@ -35,6 +36,7 @@ FOLDER = "profiles"
 @click.argument("name", metavar="WORKLOAD", shell_complete=complete_names)
 @engine_option("Engine to profile, with switches; repeatable.  [default: static]")
 @device_option
+@precision_option
 @axis_option
 @click.option(
     "--steps",
@@ -59,6 +61,7 @@ def profile(
     name: str,
     engines: tuple[str, ...],
     device: str,
+    precision: str,
     axes: tuple[str, ...],
     steps: int,
     by: str,
@@ -87,6 +90,7 @@ def profile(
             names=(name,),
             engines=engines or (DEFAULT_ENGINE,),
             device=device,
+            precision=precision,
             axes=axes,
             seed=seed,
             threads=threads,

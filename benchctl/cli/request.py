@@ -26,6 +26,7 @@ class Request:
     names: tuple[str, ...]
     engines: tuple[str, ...] = ()
     device: str = "cpu"
+    precision: str = ""
     axes: tuple[str, ...] = ()
     suite: str = ""
     rounds: int | None = None
@@ -78,6 +79,7 @@ def make_plan(request: Request) -> Plan:
         with_axes(entries, axes),
         arms=request.engines,
         device=request.device,
+        precision=request.precision,
         rounds=request.rounds,
         seed=request.seed,
         threads=request.threads or usable_cores(),

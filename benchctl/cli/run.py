@@ -22,6 +22,7 @@ from benchctl.cli.options import (
     duration,
     engine_option,
     format_options,
+    precision_option,
     seed_option,
     store_option,
     threads_option,
@@ -46,6 +47,7 @@ LAST = "last"
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_names)
 @engine_option("Engine to measure, with switches; repeatable.  [default: static, eager, numpy]")
 @device_option
+@precision_option
 @axis_option
 @click.option("--suite", default="", metavar="NAME", help="Suite to measure, as named by `list`.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of every case.")
@@ -85,6 +87,7 @@ def run(
     names: tuple[str, ...],
     engines: tuple[str, ...],
     device: str,
+    precision: str,
     axes: tuple[str, ...],
     suite: str,
     rounds: int | None,
@@ -124,6 +127,7 @@ def run(
         names=names,
         engines=engines,
         device=device,
+        precision=precision,
         axes=axes,
         suite=suite,
         rounds=rounds,
@@ -153,6 +157,7 @@ def run(
 _OF_THE_PLAN = {
     "engines": "--engine",
     "device": "--device",
+    "precision": "--precision",
     "axes": "--axis",
     "suite": "--suite",
     "rounds": "--rounds",

@@ -12,6 +12,7 @@ from benchctl.cli.options import (
     complete_names,
     device_option,
     engine_option,
+    precision_option,
     seed_option,
     threads_option,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete_names)
 @engine_option("Engine to check; repeatable.  [default: all that are installed]")
 @device_option
+@precision_option
 @axis_option
 @seed_option
 @threads_option
@@ -34,6 +36,7 @@ def verify(
     names: tuple[str, ...],
     engines: tuple[str, ...],
     device: str,
+    precision: str,
     axes: tuple[str, ...],
     seed: int,
     threads: int | None,
@@ -53,6 +56,7 @@ def verify(
         names=names,
         engines=engines or installed_engines(device),
         device=device,
+        precision=precision,
         axes=axes,
         seed=seed,
         threads=threads,
@@ -73,9 +77,11 @@ def verify(
 
 def installed_engines(device: str) -> tuple[str, ...]:
     """The engines that run on `device` here; all of them where none does."""
+    from benchctl.plan.arms import parse_place
     from benchctl.plan.errors import PlanError
     from benchctl.plan.registry import engine_names, load_engine
 
+    device, _ = parse_place(device)
     names, available = [], []
     for name in engine_names():
         try:

@@ -22,7 +22,17 @@ from benchctl.plan.interpreters import interpreter_of
 from benchctl.plan.order import round_seed
 from benchctl.plan.planted import planted_share
 from benchctl.plan.subjects import subject_of
-from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseSpec, Memory, Phases, Plan
+from benchctl.store.record import (
+    STRICT,
+    ArmResult,
+    ArmRound,
+    ArmSpec,
+    CaseSpec,
+    DeviceTimes,
+    Memory,
+    Phases,
+    Plan,
+)
 
 ENGINE_PEAK_COUNTS = ("arena_bytes", "pool_peak_bytes")
 """Counts of an engine that are its own memory peak, the first that it gives."""
@@ -183,6 +193,8 @@ class ArmRun:
                 "seed": context.plan.seed,
                 "switches": dict(arm.switches),
                 "cache_directory": str(cache),
+                # Left out where it is the default: engines of another revision may not know it.
+                **({"precision": arm.precision} if arm.precision != STRICT else {}),
             },
         )
 
@@ -259,6 +271,7 @@ class ArmRun:
             steady=taken["steady"],
             position=position,
             process=self._process,
+            device=_read_device_times(taken.get("device")),
         )
 
     def finish_worker(self) -> None:
@@ -335,6 +348,13 @@ class ArmRun:
         if engine_peak is not None and known.engine_peak is not None:
             engine_peak = max(engine_peak, known.engine_peak)
         self.result = replace(self.result, memory=Memory(above_import, engine_peak))
+
+
+def _read_device_times(message: Message | None) -> DeviceTimes | None:
+    """Device times that have travelled."""
+    if message is None:
+        return None
+    return DeviceTimes(**{name: tuple(values) for name, values in message.items()})
 
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchctl.store.record import OutputCheck, Verification
+from benchctl.store.record import STRICT, TOLERANCE_FACTORS, OutputCheck, Verification
 from benchctl_engines.contract import Array, Case
 from benchctl_workloads import Tolerance, Workload
 
@@ -25,6 +25,8 @@ _LATER_FILE = "later-{}.npy"
 _LATER_INDEX_FILE = "later.json"
 LATER_STEPS_FACTOR = 10.0
 """How much further from float64 a loss may be after several updates, each made of the last's."""
+MOST_RELATIVE_TOLERANCE = 0.5
+"""No wider factor makes a result right that is off by more than this of the largest value."""
 _MOST_PROBLEMS = 6
 
 
@@ -120,13 +122,17 @@ def verify_outputs(
     workload: Workload,
     case: Case,
     inputs: Mapping[str, Array],
+    precision: str = STRICT,
 ) -> tuple[Verification, tuple[str, ...]]:
-    """All reference outputs against those of an engine, and every difference in words."""
+    """All reference outputs against those of an engine, and every difference in words.
+
+    The workload's tolerances are those of strict float32; see `allowed_at` for other precisions.
+    """
     suspects: Mapping[str, Array] | None = None
     checks = []
     problems = []
     for name, expected in reference.expected.items():
-        tolerance = workload.tolerance(case, name)
+        tolerance = allowed_at(precision, workload.tolerance(case, name))
         actual = outputs.get(name)
         problem = _mismatch(name, actual, expected, outputs)
         if actual is None or problem:
@@ -148,6 +154,7 @@ def verify_later_losses(
     expected: Mapping[str, Array],
     workload: Workload,
     case: Case,
+    precision: str = STRICT,
 ) -> tuple[tuple[OutputCheck, ...], tuple[str, ...]]:
     """The losses of further training steps against those of float64, and differences in words.
 
@@ -157,7 +164,7 @@ def verify_later_losses(
     checks = []
     for name, values in expected.items():
         actual = np.array([each.get(name, math.nan) for each in found])
-        tolerance = workload.tolerance(case, name)
+        tolerance = allowed_at(precision, workload.tolerance(case, name))
         allowed = Tolerance(
             LATER_STEPS_FACTOR * tolerance.relative, LATER_STEPS_FACTOR * tolerance.absolute
         )
@@ -165,6 +172,20 @@ def verify_later_losses(
         checks.append(check_output(label, actual, values, allowed))
     problems = tuple(describe_check(check) for check in checks if not check.ok)
     return tuple(checks), problems
+
+
+def allowed_at(precision: str, tolerance: Tolerance) -> Tolerance:
+    """The tolerance of products computed at another precision than strict float32.
+
+    TF32 keeps 10 of 23 bits of each factor: 1e-3 is to it what 1e-5 is to float32. A tolerance that
+    is wide already, such as that of an update behind many ReLUs, grows to half the largest value
+    and no further.
+    """
+    factor = TOLERANCE_FACTORS[precision]
+    if factor == 1.0:
+        return tolerance
+    widest = max(tolerance.relative, MOST_RELATIVE_TOLERANCE)
+    return Tolerance(min(factor * tolerance.relative, widest), factor * tolerance.absolute)
 
 
 def check_output(

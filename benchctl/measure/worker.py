@@ -40,6 +40,7 @@ from benchctl.plan.registry import (
     load_workload,
     workload_reference,
 )
+from benchctl.store.record import STRICT
 
 if TYPE_CHECKING:
     from benchctl.store.record import Verification
@@ -82,6 +83,8 @@ class WorkerService:
         self._workload: Workload | None = None
         self._case: Mapping[str, Any] = {}
         self._inputs: dict[str, Array] = {}
+        self._precision = STRICT
+        self._watch: Any = None
         self._step_seconds = 0.0
         self._steady = False
 
@@ -137,6 +140,7 @@ class WorkerService:
         engine = self._engine
         assert engine is not None, "prepare comes after import"
         self._workload, self._case = load_workload(workload), case
+        self._precision = str(options.get("precision", STRICT))
         program = cast("Program", self._workload)
         _require(engine.supports(program, case))
         self._memory.start()
@@ -174,7 +178,12 @@ class WorkerService:
 
         runner, workload = self._prepared()
         verification, problems = verify_outputs(
-            runner.outputs(), load_reference(Path(folder)), workload, self._case, self._inputs
+            runner.outputs(),
+            load_reference(Path(folder)),
+            workload,
+            self._case,
+            self._inputs,
+            self._precision,
         )
         if verification.ok:
             verification, problems = self._check_later_steps(Path(folder), verification)
@@ -200,7 +209,9 @@ class WorkerService:
                 yield runner.outputs()
 
         self._doing = "later_steps"
-        checks, problems = verify_later_losses(steps(), expected, workload, self._case)
+        checks, problems = verify_later_losses(
+            steps(), expected, workload, self._case, self._precision
+        )
         return replace(
             verification, ok=not problems, checks=(*verification.checks, *checks)
         ), problems
@@ -222,18 +233,36 @@ class WorkerService:
         return {}
 
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
-        """The samples of one round, after a short warm-up on its inputs."""
+        """The samples of one round, after a short warm-up on its inputs.
+
+        Of a runner on a device with a clock of its own also what that clock says.
+        """
         runner, _ = self._prepared()
         done, samples = measure_round(
             runner.step, self._clock, WarmUpRule(**warm_up_rule), SampleRule(**rule)
         )
         # Once steady, a process stays so: later warm-ups are too short to tell.
         self._steady = self._steady or done.steady
-        return {
+        found: Message = {
             "nanoseconds": list(samples.nanoseconds),
             "loops": samples.loops,
             "steady": self._steady,
         }
+        if (times := self._device_times(runner)) is not None:
+            found["device"] = times
+        return found
+
+    def _device_times(self, runner: Runner) -> Message | None:
+        """What the clock of the runner's device says of a step; None where it has none."""
+        from benchctl_engines.contract import AsynchronousRunner
+
+        if not isinstance(runner, AsynchronousRunner):
+            return None
+        from benchctl.measure.device_timing import Watch, measure_device
+
+        if self._watch is None:
+            self._watch = Watch(self._clock)
+        return asdict(measure_device(runner, self._clock, self._watch))
 
     def do_facts(self) -> Message:
         """What the engine says of the prepared case."""

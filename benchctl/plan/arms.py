@@ -1,37 +1,73 @@
-"""An arm from the text a user writes: engine, switches, device."""
+"""An arm from the text a user writes: engine, switches, device, precision."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from benchctl.plan.errors import PlanError, UnknownNameError, did_you_mean
 from benchctl.plan.registry import load_engine
-from benchctl.store.record import ArmSpec
+from benchctl.store.record import STRICT, ArmSpec
 
 if TYPE_CHECKING:
     from benchctl_engines.contract import Switch
 
 DEVICES = ("cpu", "gpu")
+"""The kinds of device; `gpu:1` is the second GPU, `gpu` the first."""
+
+PRECISIONS = (STRICT, "tf32")
+"""How a GPU computes products of float32: strictly, or rounded to 10 bits for tensor cores."""
+
+_GPU = re.compile(r"gpu(?::(\d+))?")
 
 
-def parse_arm(text: str, device: str = "cpu") -> ArmSpec:
-    """The arm that "static:entry=callable,prune=off" means; "@gpu" at the end overrides `device`.
+def parse_arm(text: str, device: str = "cpu", precision: str = "") -> ArmSpec:
+    """The arm that "static:entry=callable,prune=off" means.
 
+    "@gpu", "@gpu:1" or "@gpu/tf32" at its end overrides `device`, and with a precision `precision`.
     Switches are checked against those of the engine. Raises `PlanError`.
     """
-    body, at, own_device = text.strip().partition("@")
-    device = own_device if at else device
-    if device not in DEVICES:
-        raise PlanError(
-            f'device expected {" or ".join(DEVICES)}, received "{device}".'
-            f"{did_you_mean(device, DEVICES)}"
-        )
+    body, at, own_place = text.strip().partition("@")
+    device, precision = parse_place(own_place if at else device, precision)
     engine_name, colon, switch_text = body.partition(":")
     engine = load_engine(engine_name)
     switches = _parse_switches(engine_name, switch_text, engine.switches()) if colon else {}
     arm_id = body if device == "cpu" else f"{body}@{device}"
-    return ArmSpec(id=arm_id, engine=engine_name, device=device, switches=switches)
+    if precision != STRICT:
+        arm_id += f"/{precision}"
+    return ArmSpec(
+        id=arm_id, engine=engine_name, device=device, switches=switches, precision=precision
+    )
+
+
+def parse_place(text: str, precision: str = "") -> tuple[str, str]:
+    """(device, precision) of "cpu", "gpu", "gpu:1" or "gpu/tf32"; raises `PlanError`.
+
+    `precision` holds where the text names none; strict float32 where neither does.
+    """
+    device, slash, own = text.partition("/")
+    found = _GPU.fullmatch(device)
+    if found is not None:
+        device = "gpu" if int(found[1] or 0) == 0 else f"gpu:{int(found[1])}"
+    elif device != "cpu":
+        raise PlanError(
+            f'device expected cpu, gpu or gpu:N, received "{device}".'
+            f"{did_you_mean(device, DEVICES)}"
+        )
+    chosen = own if slash else precision or STRICT
+    if chosen not in PRECISIONS:
+        raise PlanError(
+            f'precision expected {" or ".join(PRECISIONS)}, received "{chosen}".'
+            f"{did_you_mean(chosen, PRECISIONS)}"
+        )
+    if chosen != STRICT and device == "cpu":
+        raise PlanError(
+            f"precision {chosen} expected a GPU, received device cpu: the CPU computes float32 as "
+            "it is",
+            f"--device gpu --precision {chosen}, or leave --precision out",
+        )
+    return device, chosen
 
 
 def _parse_switches(engine: str, text: str, known: Mapping[str, Switch]) -> dict[str, str]:

@@ -37,6 +37,7 @@ def build_plan(
     *,
     arms: Sequence[str] = (),
     device: str = "cpu",
+    precision: str = "",
     rounds: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -55,7 +56,9 @@ def build_plan(
     rounds_by_case: dict[str, int] = {}
     measure_by_case: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        entry_arms = [parse_arm(text, device) for text in arms or entry.arms or DEFAULT_ARMS]
+        entry_arms = [
+            parse_arm(text, device, precision) for text in arms or entry.arms or DEFAULT_ARMS
+        ]
         for case in expand_cases(entry.workload, entry.axes):
             cases[case.id] = case
             arms_by_case[case.id] = _unique((*arms_by_case.get(case.id, ()), *entry_arms))

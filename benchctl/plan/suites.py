@@ -213,6 +213,56 @@ LAYERS = Suite(
     ),
 )
 
+# One process an arm: on a GPU it takes seconds to start, and the device is the same for all. Each
+# precision is compared with torch at the same.
+_ON_GPU = {"cold": False, "warm_up": {"min_seconds": 0.3, "limit_seconds": 3.0}}
+_GPU_ARMS = tuple(
+    f"{engine}@gpu{precision}"
+    for precision in ("", "/tf32")
+    for engine in ("static", "eager", "torch")
+)
+
+GPU = Suite(
+    name="gpu",
+    summary="our engines and torch on a GPU, in strict float32 and in TF32",
+    entries=(
+        SuiteEntry(
+            "xyz",
+            {"size": ("3x4", "1000x1000")},
+            arms=("static@gpu", "static:capture=off@gpu", "eager@gpu", "numpy@gpu", "torch@gpu"),
+            rounds=8,
+            measure=_ON_GPU,
+        ),
+        SuiteEntry(
+            "layout",
+            {
+                "layer": ("conv1_2", "conv3_2", "conv5_1"),
+                "layout": LAYOUTS,
+                "direction": ("forward", "backward"),
+                "batch": ("16",),
+            },
+            arms=("static@gpu", "static@gpu/tf32"),
+            rounds=6,
+            measure=_ON_GPU,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": LAYOUTS, "batch": ("1", "16"), "head": ("fc",), "mode": ("inference",)},
+            arms=_GPU_ARMS,
+            rounds=8,
+            measure=_ON_GPU,
+        ),
+        # The float64 reference of such a step takes the CPU long: one of them must do.
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
+            arms=_GPU_ARMS,
+            rounds=8,
+            measure={**_ON_GPU, "check_steps": 1},
+        ),
+    ),
+)
+
 SMOKE = Suite(
     name="smoke",
     summary="one small case of everything, in under two minutes: does it work here?",
@@ -230,7 +280,7 @@ SMOKE = Suite(
     ),
 )
 
-_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, LATENCY, TRAINING, LAYERS)}
+_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, LATENCY, TRAINING, LAYERS, GPU)}
 
 
 def suite_names() -> list[str]:

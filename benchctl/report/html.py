@@ -16,6 +16,7 @@ from benchctl.report import numbers
 from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.charts.inline import inline_svg
+from benchctl.report.device_tables import device_table
 from benchctl.report.findings import interval_of
 from benchctl.report.frameworks import framework_table, frameworks_of
 from benchctl.report.peers import peer_names
@@ -58,6 +59,8 @@ class MachinePart:
     sections: tuple[Section, ...]
     measured: tuple[MeasuredPart, ...]
     frameworks: Table | None
+    devices: Table | None
+    """What arms on a GPU took on its own clock; None where there were none."""
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -109,6 +112,7 @@ def _machine_part(view: View, charts: Sequence[Chart | MissingChart], place: int
         tuple(sections),
         measured_parts(view),
         frameworks_table(view.implementations),
+        device_table([each.summary for each in view.cases], (), by_id=True),
         machine_facts(latest),
         warning_lines(view),
     )

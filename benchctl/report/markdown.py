@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from benchctl.compare.summary import RunSummary
+from collections.abc import Sequence
+
+from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report.case_tables import CaseTables, tables_of_run
+from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.frameworks import TITLE as FRAMEWORKS
 from benchctl.report.frameworks import framework_table, frameworks_of
 from benchctl.report.peers import peer_names
-from benchctl.report.results import result_table
+from benchctl.report.results import result_table, varying_axes
 from benchctl.report.sentences import checking_words, failure_lines, notice_lines
 from benchctl.report.table import Table
 from benchctl.report.text import (
@@ -34,6 +37,8 @@ def run_markdown(summary: RunSummary, full: bool = False) -> list[str]:
             lines += ["", f"### {escape(workload_words(first.workload))}: one {first.step} step"]
             for title, table in compact_tables(cases, order):
                 lines += [*_titled(title), "", *table_markdown(table)]
+            whole = [case.everything for case in cases]
+            lines += _device_markdown(whole, varying_axes(whole))
             lines += _listed([line for case in cases for line in _failures(case)])
         everything = [case.everything for case in cases]
         if frameworks := frameworks_of(run.plan, peer_names(run), everything):
@@ -49,6 +54,7 @@ def _case_markdown(tables: CaseTables) -> list[str]:
         if any(arm.median_seconds is not None for arm in table.arms):
             lines += [*_titled(title), "", *table_markdown(result_table(table))]
             lines += [f"\n{escape(sentence)}" for sentence in case_findings(table)]
+    lines += _device_markdown([case], [])
     checked = ", ".join(checking_words(arm.result) for arm in case.arms)
     lines += ["", f"Checked against float64: {escape(checked)}."]
     warnings = [_one_line(notice_lines([notice])) for notice in tables.warnings]
@@ -57,6 +63,14 @@ def _case_markdown(tables: CaseTables) -> list[str]:
 
 def _titled(title: str) -> list[str]:
     return ["", f"#### {escape(title)}"] if title else []
+
+
+def _device_markdown(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
+    """The device times of some cases; nothing where no arm has any."""
+    table = device_table(cases, axes)
+    if table is None:
+        return []
+    return ["", *table_markdown(table), *_listed(device_sentences(cases))]
 
 
 def _failures(tables: CaseTables) -> list[str]:

@@ -9,7 +9,7 @@ from benchctl.compare.findings import Finding, Notice
 from benchctl.compare.summary import CaseSummary, Payback, Relative, Winner, one_off_seconds
 from benchctl.report import numbers
 from benchctl.stats.verdict import Verdict
-from benchctl.store.record import ArmResult, OutputCheck
+from benchctl.store.record import TOLERANCE_FACTORS, ArmResult, OutputCheck
 
 UNMEASURED = {
     "planned": "not measured",
@@ -111,7 +111,13 @@ def checking_words(result: ArmResult) -> str:
     if not result.verification.ok:
         return f"{result.arm.id} wrong"
     error = numbers.format_error(result.verification.worst_relative_error)
-    return f"{result.arm.id} ok {error}"
+    return f"{result.arm.id} ok {error}{tolerance_words(result.arm.precision)}"
+
+
+def tolerance_words(precision: str) -> str:
+    """How much further from float64 this precision may be than float32, where it may."""
+    factor = TOLERANCE_FACTORS.get(precision, 1.0)
+    return "" if factor == 1.0 else f" (tolerance of {precision}: {factor:g} times that of fp32)"
 
 
 def wrong_sentences(result: ArmResult) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
 from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
+from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.frameworks import framework_lines, frameworks_of
 from benchctl.report.peers import peer_names
 from benchctl.report.results import compact_table, result_table, varying_axes
@@ -76,6 +77,7 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
         if any(arm.median_seconds is not None for arm in table.arms):
             lines += _titled(title, render_table(result_table(table), INDENT))
             lines += _paragraph(case_findings(table))
+    lines += _device_lines([case], [])
     lines += _paragraph(frameworks)
     lines += _paragraph(failures_lines(tables.failures))
     lines += _paragraph(notice_lines(tables.warnings))
@@ -85,6 +87,14 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
     """A table with an empty line before and, where it has one, its title."""
     return ["", *([INDENT + title] if title else []), *lines]
+
+
+def _device_lines(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
+    """The device times of some cases and what they show; nothing where no arm has any."""
+    table = device_table(cases, axes)
+    if table is None:
+        return []
+    return ["", *render_table(table, INDENT), *_paragraph(device_sentences(cases))]
 
 
 def _paragraph(lines: Sequence[str]) -> list[str]:
@@ -115,6 +125,7 @@ def workload_lines(
     for title, table in compact_tables(cases, arm_order):
         rendered = render_table(table, INDENT)
         lines += _titled(title, rendered) if title else rendered
+    lines += _device_lines(whole, axes)
     lines += _paragraph(frameworks)
     below = []
     for case in cases:

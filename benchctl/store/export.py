@@ -57,6 +57,7 @@ def verification_entry(case: CaseSpec, result: ArmResult) -> dict[str, Any]:
         "engine": result.arm.engine,
         "arm": result.arm.id,
         "device": result.arm.device,
+        "precision": result.arm.precision,
         "status": result.status,
         "message": result.message,
         "hint": result.hint,
@@ -93,6 +94,7 @@ def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
         "arm": result.arm.id,
         "switches": dict(result.arm.switches),
         "device": result.arm.device,
+        "precision": result.arm.precision,
         "status": result.status,
         "message": result.message,
         "hint": result.hint,
@@ -104,6 +106,7 @@ def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
         "median_seconds": arm.median_seconds,
         "interval_seconds": list(arm.interval_seconds) if arm.interval_seconds else None,
         "relative": _relative(case, arm),
+        "device_seconds": _device(result),
         "winner": None if case.winner is None else asdict(case.winner),
         "payback": None if case.payback is None else asdict(case.payback),
         "peak_bytes": result.memory.resident_above_import,
@@ -164,9 +167,18 @@ def _samples(result: ArmResult) -> list[dict[str, Any]]:
             "steady": each.steady,
             "position": each.position,
             "process": each.process,
+            **({} if each.device is None else {"device": asdict(each.device)}),
         }
         for each in result.rounds
     ]
+
+
+def _device(result: ArmResult) -> dict[str, Any] | None:
+    """Medians on the device's own clock, and what they say; None of an arm without one."""
+    from benchctl.compare.device_times import summarise_device
+
+    found = summarise_device(result)
+    return None if found is None else {**asdict(found), "launch_bound": found.launch_bound}
 
 
 def _relative(case: CaseSummary, arm: ArmSummary) -> dict[str, Any] | None:

@@ -13,6 +13,12 @@ from typing import Any, Literal
 
 SCHEMA = "benchctl.run/1"
 
+STRICT = "fp32"
+"""The precision of an arm that says nothing of it: products of float32 are computed as such."""
+
+TOLERANCE_FACTORS = {STRICT: 1.0, "tf32": 100.0}
+"""How much further from float64 a result may be than one of strict float32, by precision."""
+
 ArmStatus = Literal[
     "ok",  # measured
     "planned",  # nothing measured yet
@@ -27,8 +33,10 @@ ArmStatus = Literal[
 class ArmSpec:
     """One engine on one device with its switches; `id` is unique within a run.
 
-    The id reads `static`, `static:entry=callable`, `eager@gpu`, `static~base`. `subject` names the
-    revision of the code that runs, where a plan compares revisions (`benchctl.plan.subjects`).
+    The id reads `static`, `static:entry=callable`, `eager@gpu`, `eager@gpu:1/tf32`, `static~base`.
+    `subject` names the revision of the code that runs, where a plan compares revisions
+    (`benchctl.plan.subjects`). `precision` is how products of float32 are computed: "fp32", or
+    "tf32" on a GPU, and then the id says so too.
     """
 
     id: str
@@ -36,6 +44,7 @@ class ArmSpec:
     device: str = "cpu"
     switches: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
+    precision: str = STRICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,24 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTimes:
+    """What a step takes on a device that works on its own, in seconds, one sample each.
+
+    `cold` and `warm` are device time between two marks, issued behind a spinning kernel, with the
+    device's cache flushed before or not; `wall` is issue and synchronisation on an idle, warm
+    device; `issue` is the host's part alone; `replay` is one of many recorded steps in a row, none
+    where a step is no recording. `marks` are sentences on what disturbed them.
+    """
+
+    cold: tuple[float, ...] = ()
+    warm: tuple[float, ...] = ()
+    wall: tuple[float, ...] = ()
+    issue: tuple[float, ...] = ()
+    replay: tuple[float, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ArmRound:
     """The samples of one arm in one round: `seconds` per step, each averaged over `loops` steps."""
 
@@ -140,6 +167,8 @@ class ArmRound:
     """Place of the arm in the round's order, 0 first."""
     process: int = 0
     """How many workers of this arm came before: samples of one process share its luck."""
+    device: DeviceTimes | None = None
+    """Of an arm on a device with a clock of its own; None for the others."""
 
 
 @dataclass(frozen=True, slots=True)

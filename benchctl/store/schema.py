@@ -16,12 +16,14 @@ from typing import Any, cast, get_args
 from benchctl.store.fields import Fields, SchemaError, finite, plain, shown
 from benchctl.store.record import (
     SCHEMA,
+    STRICT,
     ArmResult,
     ArmRound,
     ArmSpec,
     ArmStatus,
     CaseResult,
     CaseSpec,
+    DeviceTimes,
     Memory,
     OutputCheck,
     Phases,
@@ -32,6 +34,7 @@ from benchctl.store.record import (
 
 NANOSECONDS = 1e9
 PHASES = ("import", "build", "compile", "first_run")
+DEVICE_TIMES = ("cold", "warm", "wall", "issue", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,7 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
                 "device": arm.device,
                 "switches": dict(arm.switches),
                 **({"subject": arm.subject} if arm.subject else {}),
+                **({"precision": arm.precision} if arm.precision != STRICT else {}),
             }
             for arm in plan.arms
         ],
@@ -215,6 +219,7 @@ def _read_arm_spec(fields: Fields) -> ArmSpec:
         device=fields.text("device", "cpu"),
         switches=fields.text_mapping("switches"),
         subject=fields.text("subject", ""),
+        precision=fields.text("precision", STRICT),
     )
 
 
@@ -346,6 +351,7 @@ def round_document(case_id: str, number: int, rounds: Mapping[str, ArmRound]) ->
                 "steady": taken.steady,
                 "position": taken.position,
                 "process": taken.process,
+                **({} if taken.device is None else {"device": _device_document(taken.device)}),
             }
             for arm_id, taken in rounds.items()
         },
@@ -370,7 +376,28 @@ def _read_arm_round(fields: Fields, number: int) -> ArmRound:
         steady=fields.flag("steady", True),
         position=fields.whole("position", 0),
         process=fields.whole("process", 0),
+        device=(
+            _read_device(fields.child("device", "the device times"))
+            if fields.has("device")
+            else None
+        ),
     )
+
+
+def _device_document(times: DeviceTimes) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        f"{name}_ns": [loop_nanoseconds(each, 1) for each in getattr(times, name)]
+        for name in DEVICE_TIMES
+    }
+    return {**document, "marks": list(times.marks)}
+
+
+def _read_device(fields: Fields) -> DeviceTimes:
+    seconds = {
+        name: tuple(step_seconds(each, 1) for each in fields.wholes(f"{name}_ns", optional=True))
+        for name in DEVICE_TIMES
+    }
+    return DeviceTimes(**seconds, marks=fields.texts("marks"))
 
 
 # Footer: the mark of a complete run.

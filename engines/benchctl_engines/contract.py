@@ -20,6 +20,8 @@ Case = Mapping[str, Any]
 
 Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
+Precision = Literal["fp32", "tf32"]
+"""How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class EngineOptions:
     `threads` is what the harness also sets for BLAS and Numba in the worker's environment; a
     caller who uses an engine directly sets those pools as their own libraries ask.
 
+    `device` is "cpu", "gpu" or "gpu:N"; `precision` is another than "fp32" on a GPU only.
+
     `cache_directory` is where compiled kernels are kept; None means the engine's own default.
     """
 
@@ -58,6 +62,7 @@ class EngineOptions:
     seed: int = 0
     switches: Mapping[str, str] = field(default_factory=dict)
     cache_directory: str | None = None
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +188,90 @@ class Runner(Protocol):
         """Release memory and threads."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceFinding:
+    """One piece that a device needs, what was found of it, and what helps unless it is "ok"."""
+
+    piece: str
+    status: Literal["ok", "warn", "missing"]
+    found: str
+    hint: str = ""
+
+
+@runtime_checkable
+class DiagnosedEngine(Protocol):
+    """An engine that can say what a GPU lacks, piece by piece; others need not."""
+
+    def gpu_findings(self) -> tuple[DeviceFinding, ...]:
+        """What is there and what is missing; nothing is changed."""
+
+
 @runtime_checkable
 class ProfiledRunner(Protocol):
     """A runner that can tell the time of each kernel call; others need not."""
 
     def profile(self, steps: int) -> StepProfile:
         """Run steps with a clock around every kernel call."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a device's sensors say; None where they do not tell.
+
+    What was measured under a `spoiling` reason is thrown away, under a `marking` one labelled.
+    """
+
+    clock_hertz: float | None = None
+    default_clock_hertz: float | None = None
+    temperature_celsius: float | None = None
+    spoiling: tuple[str, ...] = ()
+    marking: tuple[str, ...] = ()
+
+
+class DeviceMark(Protocol):
+    """A place in the order of a device's work."""
+
+    def seconds_since(self, earlier: Any) -> float:
+        """Device time between two marks that were reached."""
+
+
+class DeviceClock(Protocol):
+    """Time as a device keeps it, and what a measurement puts around a step.
+
+    `mark`, `spin` and `flush` return before the device has done anything.
+    """
+
+    def mark(self) -> DeviceMark:
+        """A mark behind everything issued so far."""
+
+    def spin(self, seconds: float) -> None:
+        """Keep the device busy for about this long, without touching memory."""
+
+    def flush(self) -> None:
+        """Fill the device's cache with other data, so that the next step finds it cold."""
+
+    def synchronize(self) -> None:
+        """Wait until everything issued is done."""
+
+    def state(self) -> DeviceState:
+        """What the device's sensors say now."""
+
+
+@runtime_checkable
+class AsynchronousRunner(Protocol):
+    """A runner whose step is issued to a device that works on its own; others need not.
+
+    `step` is `issue` and then `synchronize` of its clock.
+    """
+
+    def issue(self) -> None:
+        """Issue one step; it may not be done when this returns."""
+
+    def device_clock(self) -> DeviceClock:
+        """The clock of the device that the steps are issued to."""
+
+    def replays(self) -> bool:
+        """Whether `issue` is one launch that replays a recorded step."""
 
 
 @runtime_checkable
@@ -202,7 +285,7 @@ class Engine(Protocol):
         """Versions of the libraries that decide this engine's speed, by name."""
 
     def availability(self, device: str) -> Availability:
-        """Whether the engine can run on `device` ("cpu" or "gpu") of this machine."""
+        """Whether the engine can run on `device` ("cpu", "gpu" or "gpu:N") of this machine."""
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether the engine can run this case at all."""

@@ -90,7 +90,13 @@ def runs(draw):
     """Any run: any text in any field, any samples that are whole nanoseconds."""
     switches = st.dictionaries(names, words, max_size=2)
     arms = tuple(
-        ArmSpec(arm_id, draw(names), draw(st.sampled_from(["cpu", "gpu"])), draw(switches))
+        ArmSpec(
+            arm_id,
+            draw(names),
+            draw(st.sampled_from(["cpu", "gpu", "gpu:1"])),
+            draw(switches),
+            precision=draw(st.sampled_from(["fp32", "tf32"])),
+        )
         for arm_id in sorted(draw(st.sets(names, min_size=1, max_size=3)))
     )
     cases = tuple(

@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 from benchctl.measure import verification
 from benchctl.measure.fake import FakeWorkload
 from benchctl.measure.verification import (
+    MOST_RELATIVE_TOLERANCE,
     Reference,
+    allowed_at,
     check_output,
     describe_check,
     join_problems,
@@ -217,3 +219,32 @@ def test_missing_outputs_wrong_shapes_and_dtypes_are_said_plainly():
 def test_many_problems_are_cut():
     text = join_problems(tuple(f"p{n}" for n in range(9)))
     assert text == "p0; p1; p2; p3; p4; p5; and 3 more"
+
+
+@pytest.mark.parametrize(("relative", "expected"), [(1e-5, 1e-3), (0.2, 0.5), (0.8, 0.8)])
+def test_tf32_may_be_a_hundred_times_further_off_but_never_by_half(relative, expected):
+    strict = Tolerance(relative, 1e-7)
+    assert allowed_at("fp32", strict) == strict
+    wider = allowed_at("tf32", strict)
+    assert wider.relative == pytest.approx(expected)
+    assert wider.absolute == pytest.approx(1e-5)
+    assert wider.relative <= max(relative, MOST_RELATIVE_TOLERANCE)
+
+
+def rounded_to_tf32(array):
+    """Nearest number with 10 bits of mantissa, ties away from 0."""
+    bits = array.astype(np.float32).view(np.uint32) + np.uint32(1 << 12)
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def test_a_product_of_tf32_passes_as_such_and_not_as_float32():
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((64, 256), dtype=np.float32) for _ in range(2))
+    exact = a.astype(np.float64) @ b.astype(np.float64).T
+    product = rounded_to_tf32(a) @ rounded_to_tf32(b).T
+    strict = Tolerance(relative=1e-5)
+    assert not check_output("y", product, exact, allowed_at("fp32", strict)).ok
+    assert check_output("y", product, exact, allowed_at("tf32", strict)).ok
+    # Bits lost once more are seen at this precision, too.
+    halved = (a.view(np.uint32) & np.uint32(0xFFFC0000)).view(np.float32)
+    assert not check_output("y", halved @ b.T, exact, allowed_at("tf32", strict)).ok

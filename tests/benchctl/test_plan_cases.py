@@ -181,6 +181,24 @@ class TestArms:
         assert arm.id == text
         assert arms.parse_arm(arm.id) == arm
 
+    @pytest.mark.parametrize(
+        "text", ["eager@gpu:1", "eager@gpu/tf32", "static:prune=off@gpu:3/tf32"]
+    )
+    def test_a_gpu_by_number_and_its_precision_are_part_of_the_id(self, text: str) -> None:
+        arm = arms.parse_arm(text, "cpu", "")
+        assert arm.id == text
+        assert arms.parse_arm(arm.id) == arm
+
+    def test_the_first_gpu_and_strict_float32_need_not_be_named(self) -> None:
+        assert arms.parse_arm("eager@gpu:0/fp32") == arms.parse_arm("eager", "gpu")
+
+    def test_a_precision_holds_for_arms_that_name_none(self) -> None:
+        assert arms.parse_arm("eager", "gpu", "tf32").id == "eager@gpu/tf32"
+        assert arms.parse_arm("eager@gpu/fp32", "gpu", "tf32").id == "eager@gpu"
+        assert arms.parse_arm("eager", "gpu:1/tf32", "fp32").precision == "tf32"
+        with pytest.raises(PlanError, match="expected a GPU"):
+            arms.parse_arm("eager", "cpu", "tf32")
+
     def test_a_device_in_the_text_wins(self) -> None:
         assert arms.parse_arm("eager@cpu", "gpu").device == "cpu"
 
@@ -193,7 +211,10 @@ class TestArms:
             ("static:", 'expected as name=value, received ""'),
             ("static:entry=", 'expected as name=value, received "entry="'),
             ("static:prune=on,prune=off", "prune of engine static is given twice"),
-            ("static@gqu", 'expected cpu or gpu, received "gqu". Did you mean gpu?'),
+            ("static@gqu", 'expected cpu, gpu or gpu:N, received "gqu". Did you mean gpu?'),
+            ("static@gpu:x", 'expected cpu, gpu or gpu:N, received "gpu:x"'),
+            ("static@gpu/tf23", 'fp32 or tf32, received "tf23". Did you mean tf32?'),
+            ("static@cpu/tf32", "precision tf32 expected a GPU, received device cpu"),
         ],
     )
     def test_slips_are_one_line_with_the_choices(self, text: str, message: str) -> None:

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchctl_engines.kernels.cpu_reductions import collapse
-from benchctl_engines.kernels.cpu_shaping import merge_axes
+from benchctl_engines.kernels.axes import collapse, merge_axes
 from benchctl_engines.kernels.table import KernelRequest, select
 from benchctl_engines.primitives.specs import spec
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
+from benchctl_engines.devices import availability
+from benchctl_engines.devices.cuda import detection
 from benchctl_engines.manual.engine import make_engine
 
 
@@ -56,13 +58,21 @@ def test_it_is_an_engine():
     assert dict(engine.switches()) == {}
 
 
-def test_it_runs_on_the_cpu_and_says_what_else_to_choose():
+def test_it_runs_on_the_cpu_and_says_what_a_gpu_lacks(monkeypatch):
     engine = make_engine()
     assert engine.availability("cpu").ok
-    gpu = engine.availability("gpu")
-    assert not gpu.ok
-    assert "on the CPU" in gpu.reason
-    assert "--device cpu" in gpu.hint
+    gpus = tuple(detection.DeviceFound(f"GPU {index}", 2**30) for index in range(2))
+    two = detection.DriverFound((12, 4), 0, gpus)
+    libraries = frozenset({"nvrtc", "cublasLt"})
+    for driver, reason in ((None, "driver is not installed"), (two, "has gpu:0 to gpu:1")):
+        monkeypatch.setattr(availability, "read_driver", lambda driver=driver: driver)
+        gpu = engine.availability("gpu:2")
+        assert not gpu.ok and reason in gpu.reason and "--device cpu" in gpu.hint
+    for cupy, reason in (((), "cupy is not installed"), ((("cupy-cuda12x", "14.1"),), "")):
+        found = detection.Found(two, cupy, bool(cupy), libraries)
+        monkeypatch.setattr(availability, "look", lambda found=found: found)
+        gpu = engine.availability("gpu:1")
+        assert gpu.ok == bool(cupy) and reason in gpu.reason
 
 
 def test_a_workload_without_a_step_by_hand_is_not_supported():

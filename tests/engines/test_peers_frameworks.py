@@ -5,13 +5,23 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchctl.measure.verification import check_output
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
-from benchctl_engines.peers import framework
+from benchctl_engines.devices import availability
+from benchctl_engines.devices.cuda.detection import DeviceFound, DriverFound
+from benchctl_engines.peers import (
+    cuda_builds,
+    framework,
+    jax_engine,
+    tensorflow_engine,
+    torch_compile_engine,
+    torch_engine,
+)
 from benchctl_engines.peers.jax_engine import make_jax_engine
 from benchctl_engines.peers.keras_engine import make_keras_engine
 from benchctl_engines.peers.tensorflow_engine import make_eager_engine, make_function_engine
@@ -327,8 +337,120 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(name, monkeypatch):
 
 @each_engine
 def test_another_device_is_refused(name):
-    refused = FACTORIES[name]().availability("gpu")
-    assert not refused.ok and "'gpu'" in refused.reason and "cpu" in refused.hint
+    refused = FACTORIES[name]().availability("tpu")
+    assert not refused.ok and "'tpu'" in refused.reason and "cpu" in refused.hint
+
+
+@each_engine
+def test_a_gpu_needs_a_build_with_cuda_and_a_driver_with_that_gpu(name, monkeypatch):
+    engine = FACTORIES[name]()
+    monkeypatch.setattr(framework, "find_spec", lambda package: package)
+    driver = DriverFound((13, 0), 0, (DeviceFound("a GPU", 2**34),))
+    monkeypatch.setattr(availability, "read_driver", lambda: driver)
+    monkeypatch.setattr(type(engine), "without_cuda", lambda self: "built without CUDA")
+    monkeypatch.setattr(torch_compile_engine, "find_compiler", lambda: "g++")
+    refused = engine.availability("gpu")
+    assert refused.reason == "built without CUDA" and "--device cpu" in refused.hint
+    monkeypatch.setattr(type(engine), "without_cuda", lambda self: "")
+    assert engine.availability("gpu:0").ok
+    assert "has only gpu:0" in engine.availability("gpu:1").reason
+
+
+def test_builds_without_cuda_are_told_by_what_is_installed(monkeypatch, tmp_path):
+    have = {"jax": "0.9", "torch": "2.9+cpu", "tensorflow-cpu": "2.20"}
+    monkeypatch.setattr(cuda_builds, "version", lambda name: have[name])
+    monkeypatch.setattr(cuda_builds, "PackageNotFoundError", KeyError)
+    origin = tmp_path / "torch" / "__init__.py"
+    spec = SimpleNamespace(origin=str(origin))
+    monkeypatch.setattr(cuda_builds, "find_spec", lambda name: spec)
+    assert "torch 2.9+cpu is built without CUDA" in cuda_builds.torch_without_cuda()
+    assert "jax 0.9 has no CUDA plugin" in cuda_builds.jax_without_cuda()
+    assert "tensorflow-cpu 2.20 is built without CUDA" in cuda_builds.tensorflow_without_cuda()
+    have.update({"jax-cuda12-plugin": "0.9", "tensorflow": "2.20"})
+    (origin.parent / "lib").mkdir(parents=True)
+    (origin.parent / "lib" / "libtorch_cuda.so").touch()
+    assert not cuda_builds.torch_without_cuda()
+    assert not cuda_builds.jax_without_cuda() and not cuda_builds.tensorflow_without_cuda()
+
+
+class FakeTorch:
+    """What placing a runner on a GPU asks of PyTorch, written down."""
+
+    __version__ = "2.9"
+
+    def __init__(self, gpus=2):
+        self.said = []
+        self.cuda = SimpleNamespace(
+            is_available=lambda: gpus > 0,
+            set_device=lambda place: self.said.append(("device", place)),
+            synchronize=lambda place: self.said.append(("wait", place)),
+        )
+        self.backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=True, benchmark=False))
+        self.device = lambda kind, index: f"{kind}:{index}"
+        self.set_float32_matmul_precision = lambda word: self.said.append(("products", word))
+
+
+@pytest.mark.parametrize(("precision", "word"), [("fp32", "highest"), ("tf32", "high")])
+def test_torch_is_told_the_precision_in_both_of_its_places(precision, word):
+    torch = FakeTorch()
+    options = EngineOptions(device="gpu:1", precision=precision)
+    assert torch_engine._place(torch, options) == "cuda:1"
+    assert torch.said == [("products", word), ("device", "cuda:1")]
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
+    assert torch.backends.cudnn.benchmark
+    assert torch_engine._place(FakeTorch(0), EngineOptions()) is None
+    with pytest.raises(RuntimeError, match="finds no GPU"):
+        torch_engine._place(FakeTorch(0), options)
+
+
+def test_a_step_of_torch_on_a_gpu_ends_with_a_wait():
+    class Issuing:
+        def step(self):
+            self._torch.said.append("step")
+
+    class Runner(torch_engine.WaitingForCuda, Issuing):
+        _torch, _place = FakeTorch(), "cuda:0"
+
+    Runner().step()
+    assert Runner._torch.said == ["step", ("wait", "cuda:0")]
+
+
+def test_jax_and_tensorflow_are_shown_one_gpu_and_told_the_precision():
+    said = {}
+    jax = SimpleNamespace(
+        config=SimpleNamespace(update=said.__setitem__),
+        devices=lambda kind: [f"{kind} {i}" for i in range(2)],
+        default_backend=lambda: "gpu",
+    )
+    jax_engine._place(jax, EngineOptions(device="gpu:1"))
+    assert said == {
+        "jax_default_device": "gpu 1",
+        "jax_default_matmul_precision": "float32",
+    }
+    jax_engine._place(jax, EngineOptions())
+    assert said["jax_default_device"] == "cpu 0"
+
+    said = []
+    experimental = SimpleNamespace(
+        set_memory_growth=lambda gpu, on: said.append((gpu, on)),
+        enable_tensor_float_32_execution=lambda on: said.append(on),
+    )
+    tensorflow = SimpleNamespace(
+        __version__="2.20",
+        config=SimpleNamespace(
+            list_physical_devices=lambda kind: ["a", "b"],
+            set_visible_devices=lambda devices, kind: said.append(devices),
+            experimental=experimental,
+        ),
+        test=SimpleNamespace(experimental=SimpleNamespace(sync_devices="wait")),
+    )
+    options = EngineOptions(device="gpu:1", precision="tf32")
+    assert tensorflow_engine.place_on(tensorflow, options) == "wait"
+    assert said == [["b"], ("b", True), True]
+    assert tensorflow_engine.place_on(tensorflow, EngineOptions()) is None
+    assert said[-1] == []
+    with pytest.raises(RuntimeError, match="finds 2 GPUs"):
+        tensorflow_engine.place_on(tensorflow, EngineOptions(device="gpu:2"))
 
 
 def test_versions_leave_out_what_is_not_installed():

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
-from ..contract import Array
+from ..contract import Array, Precision
 from ..primitives.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from .cuda.driver import Driver
 
 POOLED_BYTES = 128 * 1024
 """Arrays of at least this size come from the pool: malloc maps them anew (M_MMAP_THRESHOLD)."""
@@ -165,7 +168,9 @@ class Kind:
 class Device:
     """Where an eager tensor lives: kernels of `name`, `threads` of them, memory from a pool.
 
-    `pooled` off takes every array from NumPy, to show what the pool is worth.
+    `pooled` off takes every array from NumPy, to show what the pool is worth. A device of another
+    kind has the same attributes: `pooled_bytes` is the size from which its arrays come from a pool,
+    and arrays of the host go through `from_host` and `to_host`.
     """
 
     __slots__ = (
@@ -180,6 +185,10 @@ class Device:
         "pooled",
         "threads",
     )
+
+    pooled_bytes = POOLED_BYTES
+    driver: Driver | None = None
+    precision: Precision = "fp32"
 
     def __init__(self, name: str = "cpu", threads: int | None = None, pooled: bool = True) -> None:
         self.name = name
@@ -202,6 +211,18 @@ class Device:
         if found is None:
             found = self._kinds[spec] = Kind(spec, self)
         return found
+
+    def from_host(self, array: Array) -> Array:
+        """The array as the device's kernels take it: itself."""
+        return array
+
+    def to_host(self, array: Array) -> Array:
+        """The device's array as one of the host: itself."""
+        return array
+
+    def copied(self, array: Array) -> Array:
+        """An array of its own with the same numbers."""
+        return array.copy()
 
     def scratch(self, spec: TensorSpec) -> Array:
         """Uninitialised, 64-byte aligned bytes for a kernel to work in."""

@@ -12,6 +12,7 @@ from ..contract import (
     Array,
     Availability,
     Case,
+    DeviceFinding,
     EngineOptions,
     Paradigm,
     Program,
@@ -19,7 +20,7 @@ from ..contract import (
     StepProfile,
     Switch,
 )
-from ..devices.availability import device_availability
+from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
@@ -163,17 +164,17 @@ class EagerRunner:
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
-        results = {name: each.array for name, each in self._results.items()}
+        results = {name: each.numpy() for name, each in self._results.items()}
         for name, each in zip(self._gradient_names, self._gradients, strict=False):
             if each is None:
                 raise ValueError(
                     f"the gradient of {name.removeprefix('grad_')!r} was asked for, and nothing "
                     "that is differentiated depends on it"
                 )
-            results[name] = each.array
+            results[name] = each.numpy()
         if self._kind == "training":
             for name, parameter in self._parameters.items():
-                results[f"parameter/{name}"] = parameter.array
+                results[f"parameter/{name}"] = parameter.numpy()
         return results
 
     def facts(self) -> RunnerFacts:
@@ -215,6 +216,12 @@ class EagerEngine:
         """Whether `device` can be used here."""
         return device_availability(device)
 
+    def gpu_findings(self) -> tuple[DeviceFinding, ...]:
+        """What the engines of ours need of a GPU; see the contract."""
+        from ..devices.cuda.diagnosis import gpu_findings
+
+        return gpu_findings()
+
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""
         return AVAILABLE
@@ -232,6 +239,10 @@ class EagerEngine:
         options: EngineOptions,
     ) -> EagerRunner:
         """A runner that executes the program every step."""
+        if gpu_index(options.device) is not None:
+            from .cuda_runner import CudaEagerRunner
+
+            return CudaEagerRunner(workload, case, parameters, inputs, options)
         return EagerRunner(workload, case, parameters, inputs, options)
 
 

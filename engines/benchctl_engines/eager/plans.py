@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..contract import Array
-from ..devices.cpu import POOLED_BYTES, Device
-from ..kernels.table import KernelRequest, select
+from ..devices.cpu import Device
+from ..kernels.table import KernelRequest, kernel_words, select
 from ..primitives import elementwise
 from ..primitives.primitive import Primitive
 from ..primitives.specs import TensorSpec, spec
@@ -59,18 +59,20 @@ class Plan:
         self.specs = primitive.output_specs(specs, attributes)
         self.kinds = tuple(device.kind(each) for each in self.specs)
         self.kind = self.kinds[0]
-        request = KernelRequest(specs, self.specs, attributes, device.threads)
+        request = KernelRequest(
+            specs, self.specs, attributes, device.threads, device.driver, device.precision
+        )
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)
         self.run = prepared.run
-        self.kernel = f"{primitive.name}:{kernel.name}"
+        self.kernel = kernel_words(primitive.name, kernel.name, prepared)
         device.kernel_names[self.kernel] = None
         self.workspace = (
             spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None
         )
         pure = primitive.effect == "pure"
         self.simple = pure and len(self.specs) == 1 and self.workspace is None
-        large = any(each.nbytes >= POOLED_BYTES for each in self.specs)
+        large = any(each.nbytes >= device.pooled_bytes for each in self.specs)
         self.pooled = device.pooled and large
         self.make = prepared.make if self.simple and not large else None
         self.differentiable = pure and self.specs[0].floating

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..devices.cpu import POOLED_BYTES
 from ..primitives.specs import TensorSpec
 from ..primitives.trace import PullbackTrace, TracedCall, trace_pullback
 
@@ -80,7 +79,7 @@ def _launch_lines(index: int, call: TracedCall, called: Plan, bound: dict[str, A
         if isinstance(name, str):
             operands.append(name)
         else:
-            bound[f"c{index}_{place}"] = name
+            bound[f"c{index}_{place}"] = called.device.from_host(name)
             operands.append(f"c{index}_{place}")
     if called.make is not None:
         bound[f"k{index}"] = called.make
@@ -99,7 +98,7 @@ def _launch_lines(index: int, call: TracedCall, called: Plan, bound: dict[str, A
 
 
 def _allocation(key: str, spec: TensorSpec, called: Plan, bound: dict[str, Any]) -> str:
-    if called.device.pooled and spec.nbytes >= POOLED_BYTES:
+    if called.device.pooled and spec.nbytes >= called.device.pooled_bytes:
         bound[f"s{key}"] = spec
         return f"take(s{key})"
     bound[f"d{key}"] = spec.numpy_dtype

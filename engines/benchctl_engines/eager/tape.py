@@ -59,7 +59,7 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
     start = _seed_of(output, seed).array
     seeds = [(output.entry, start)]
     found = _walk(seeds, (), _adder(output.device), False, not keep_tape, output.device)
-    arrays = _own_arrays(list(found.values()), start)
+    arrays = _own_arrays(list(found.values()), output.device, start)
     with no_grad():
         for call, array in zip(found, arrays, strict=True):
             leaf = call.tensor
@@ -69,7 +69,7 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
             leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
 
 
-def _own_arrays(arrays: list[Any], *others: Any) -> list[Any]:
+def _own_arrays(arrays: list[Any], device: Device, *others: Any) -> list[Any]:
     """The arrays, copied where one is another's or one of `others`: users may change theirs.
 
     x + y hands one array to both, and the gradient of x itself is the seed.
@@ -77,7 +77,7 @@ def _own_arrays(arrays: list[Any], *others: Any) -> list[Any]:
     seen = {id(each) for each in others}
     result = []
     for array in arrays:
-        result.append(array.copy() if array is not None and id(array) in seen else array)
+        result.append(device.copied(array) if array is not None and id(array) in seen else array)
         seen.add(id(array))
     return result
 
@@ -110,6 +110,7 @@ def gradients(
         tensors = [found.get(each.entry) for each in inputs]
         arrays = _own_arrays(
             [None if each is None else each.array for each in tensors],
+            outputs[0].device,
             *(seed.array for _, seed in pairs),
         )
         return [
@@ -119,7 +120,7 @@ def gradients(
     raw = [(entry, seed.array) for entry, seed in pairs]
     device = outputs[0].device
     found = _walk(raw, targets, _adder(device), False, True, device)
-    return _wrapped(found, inputs, *(seed for _, seed in raw))
+    return _wrapped(found, inputs, device, *(seed for _, seed in raw))
 
 
 def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
@@ -145,14 +146,16 @@ def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor |
                     return [Tensor(found[each.entry], each.kind) for each in inputs]
                 except KeyError:
                     pass
-            return _wrapped(found, inputs, seed)
+            return _wrapped(found, inputs, device, seed)
     found = _walk(((entry, seed),), targets, add_pair, False, True, device)
-    return _wrapped(found, inputs, seed)
+    return _wrapped(found, inputs, device, seed)
 
 
-def _wrapped(found: dict[Any, Any], inputs: Sequence[Tensor], *seeds: Any) -> list[Tensor | None]:
+def _wrapped(
+    found: dict[Any, Any], inputs: Sequence[Tensor], device: Device, *seeds: Any
+) -> list[Tensor | None]:
     """Tensors of the gradients of `inputs`, None where there is none."""
-    arrays = _own_arrays([found.get(each.entry) for each in inputs], *seeds)
+    arrays = _own_arrays([found.get(each.entry) for each in inputs], device, *seeds)
     return [
         None if array is None else Tensor(array, each.kind)
         for array, each in zip(arrays, inputs, strict=True)
@@ -180,7 +183,7 @@ def _seed_of(output: Tensor, seed: Any) -> Any:
             )
         kind = output.kind
         if kind.one is None:
-            kind.one = Tensor(np.ones((), kind.spec.dtype), kind)
+            kind.one = Tensor(kind.device.from_host(np.ones((), kind.spec.dtype)), kind)
         return kind.one
     made = seed if isinstance(seed, Tensor) else tensor(seed, device=output.device)
     if made.spec is not output.spec:

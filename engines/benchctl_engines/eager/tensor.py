@@ -100,12 +100,12 @@ class Tensor(TensorOperators):
         return self.entry is not None
 
     def numpy(self) -> Array:
-        """The tensor's own array; it is not copied."""
-        return self.array
+        """The tensor's own array, not copied; of a tensor on a GPU a copy on the host."""
+        return self.kind.device.to_host(self.array)
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
-        return self.array.item()
+        return self.numpy().item()
 
     def detach(self) -> Tensor:
         """The same array without its tape."""
@@ -122,10 +122,10 @@ class Tensor(TensorOperators):
         backward(self, seed, keep_tape=keep_tape)
 
     def __float__(self) -> float:
-        return float(self.array)
+        return float(self.numpy())
 
     def __bool__(self) -> bool:
-        return bool(self.array)
+        return bool(self.numpy())
 
     def __len__(self) -> int:
         if not self.spec.shape:
@@ -133,7 +133,7 @@ class Tensor(TensorOperators):
         return self.spec.shape[0]
 
     def __repr__(self) -> str:
-        text = np.array2string(self.array, separator=", ", prefix="tensor(")
+        text = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
         gradient = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({text}, dtype={self.spec.dtype}{gradient})"
 
@@ -311,7 +311,7 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     if constant is None:
         if len(device.constants) >= _KEPT_CONSTANTS:
             device.constants.clear()
-        array = np.array(value, dtype)
+        array = device.from_host(np.array(value, dtype))
         constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
     made: Tensor = constant
     return made
@@ -326,8 +326,8 @@ def tensor(
 ) -> Tensor:
     """A tensor of `data` (an array, number or nested list).
 
-    An array of the right dtype that is contiguous is used as it is, not copied. Python floats
-    become float32.
+    An array of the right dtype that is contiguous is used as it is, not copied, unless the device
+    has a memory of its own. Python floats become float32.
     """
     array = np.asarray(data)
     if dtype is None and not isinstance(data, np.ndarray | np.generic):
@@ -335,7 +335,8 @@ def tensor(
     array = np.asarray(array, dtype, order="C")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    made = Tensor(array, (device or DEFAULT_DEVICE).kind(array_spec(array)))
+    place = device or DEFAULT_DEVICE
+    made = Tensor(place.from_host(array), place.kind(array_spec(array)))
     if requires_grad:
         if not made.spec.floating:
             raise ShapeError(f"requires_grad expected float32 or float64, received {made.spec}")

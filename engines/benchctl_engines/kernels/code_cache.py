@@ -26,6 +26,11 @@ def use_directory(path: str | Path | None) -> None:
     _DIRECTORY[:] = [Path(path)] if path is not None else []
 
 
+def base_directory() -> Path:
+    """What was named last, or the default."""
+    return _DIRECTORY[0] if _DIRECTORY else _DEFAULT_DIRECTORY.expanduser()
+
+
 def directory() -> Path:
     """The folder in use: one per Numba version, Python version, processor and version of ours.
 
@@ -35,11 +40,10 @@ def directory() -> Path:
     import llvmlite.binding
     import numba
 
-    base = _DIRECTORY[0] if _DIRECTORY else _DEFAULT_DIRECTORY.expanduser()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     processor = llvmlite.binding.get_host_cpu_name()
     own = source_digest("raw_arrays")
-    return base / f"numba-{numba.__version__}-py{version}-{processor}-{own}"
+    return base_directory() / f"numba-{numba.__version__}-py{version}-{processor}-{own}"
 
 
 @lru_cache

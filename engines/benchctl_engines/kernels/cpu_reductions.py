@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .axes import collapse
 from .table import KernelRequest, Prepared, kernel
 from .workspace import Pieces
 
@@ -22,20 +23,6 @@ COMPILED_SUM_ELEMENTS = 1 << 15
 ROW_BLOCK_ELEMENTS = 1 << 14
 COLUMN_TASK_ELEMENTS = 1 << 16
 COLUMN_BLOCK = 1024
-
-
-def collapse(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[bool, int]]:
-    """(whether it is summed, size) of each run of neighbouring axes; sizes of 1 are left out."""
-    runs: list[tuple[bool, int]] = []
-    for axis, size in enumerate(shape):
-        summed = axis in axes
-        if size == 1:
-            continue
-        if runs and runs[-1][0] == summed:
-            runs[-1] = (summed, runs[-1][1] * size)
-        else:
-            runs.append((summed, size))
-    return runs
 
 
 def _sandwich(request: KernelRequest) -> tuple[int, int, int] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .axes import merge_axes
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
@@ -25,27 +26,6 @@ def prepare_reshape(request: KernelRequest) -> Prepared:
         np.copyto(out.reshape(size), x.reshape(size))
 
     return Prepared(reshape)
-
-
-def merge_axes(
-    shape: tuple[int, ...], axes: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The same transposition with as few axes as possible.
-
-    Axes of size 1 are dropped; axes that stay neighbours in the same order become one.
-    """
-    kept = [axis for axis in axes if shape[axis] != 1]
-    groups: list[list[int]] = []
-    # axes that precede each other once the axes of size 1 are gone
-    rank_of = {axis: rank for rank, axis in enumerate(sorted(kept))}
-    for axis in kept:
-        if groups and rank_of[axis] == rank_of[groups[-1][-1]] + 1:
-            groups[-1].append(axis)
-        else:
-            groups.append([axis])
-    order = sorted(groups)
-    sizes = tuple(int(np.prod([shape[axis] for axis in group])) for group in order)
-    return sizes, tuple(order.index(group) for group in groups)
 
 
 def _as_matrices(request: KernelRequest) -> tuple[int, int, int] | None:

@@ -20,19 +20,28 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..primitives.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from ..devices.cuda.driver import Driver, Precision
 
 
 @dataclass(frozen=True, slots=True)
 class KernelRequest:
-    """What a kernel may look at when it is chosen and prepared."""
+    """What a kernel may look at when it is chosen and prepared.
+
+    `driver` is the GPU that a kernel of the device "gpu" is prepared for, None for the others;
+    `precision` is how it may compute products of float32.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
+    driver: Driver | None = None
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Prepared:
 
     `bind({input index: array})` gives a `Prepared` for operands that never change: what depends on
     them alone is computed now and takes `bound_bytes`; its `run` takes the same arguments and does
-    not read the bound ones.
+    not read the bound ones. `detail` is what a library calls the plan behind it.
     """
 
     run: Callable[..., None]
@@ -57,6 +66,12 @@ class Prepared:
     raw: Callable[[], Callable[..., int]] | None = None
     bind: Callable[[Mapping[int, Any]], Prepared] | None = None
     bound_bytes: int = 0
+    detail: str = ""
+
+
+def kernel_words(primitive: str, row: str, prepared: Prepared) -> str:
+    """What a result calls a kernel: primitive, row, and a library's plan where one is behind it."""
+    return f"{primitive}:{row}" + (f" ({prepared.detail})" if prepared.detail else "")
 
 
 Prepare = Callable[[KernelRequest], Prepared]
@@ -94,6 +109,17 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "cpu_shaping",
         "cpu_random",
         "cpu_state",
+    ),
+    "gpu": (
+        "cuda_dense",
+        "cuda_convolution",
+        "cuda_pooling",
+        "cuda_losses",
+        "cuda_elementwise",
+        "cuda_reductions",
+        "cuda_shaping",
+        "cuda_random",
+        "cuda_state",
     ),
     "reference": ("reference",),
 }

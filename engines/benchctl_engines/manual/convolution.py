@@ -1,17 +1,17 @@
-"""Convolution in plain NumPy: windows gathered into a matrix, one matrix product an image.
+"""Convolution by hand: windows gathered into a matrix, one matrix product an image.
 
 Layout NCHW takes filters [K, C, R, S], layout NHWC takes filters [R, S, C, K]. One image at a time
-keeps the gathered matrix, which is R*S times the image, from growing with the batch.
+keeps the gathered matrix, which is R*S times the image, from growing with the batch. Arrays are
+NumPy's, or those of a module with its functions (`array_module`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from typing import Any
 
 from ..contract import Array
+from .array_module import array_module
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -20,8 +20,12 @@ NO_PADDING: Padding = ((0, 0), (0, 0))
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """Sizes of one convolution; `padding` is ((top, bottom), (left, right))."""
+    """Sizes of one convolution and the module of its arrays.
 
+    `padding` is ((top, bottom), (left, right)).
+    """
+
+    xp: Any
     channels_last: bool
     N: int
     C: int
@@ -45,9 +49,11 @@ class _Geometry:
             return (self.N, self.P, self.Q, self.K)
         return (self.N, self.K, self.P, self.Q)
 
-    def padded_image(self, dtype: np.dtype[np.generic]) -> Array:
+    def padded_image(self, dtype: Any) -> Array:
         H, W = self.H + sum(self.padding[0]), self.W + sum(self.padding[1])
-        return np.zeros((H, W, self.C) if self.channels_last else (self.C, H, W), dtype)
+        shape = (H, W, self.C) if self.channels_last else (self.C, H, W)
+        image: Array = self.xp.zeros(shape, dtype)
+        return image
 
     def interior(self, padded: Array) -> Array:
         """The part of a padded image that is not padding, as a view."""
@@ -55,10 +61,12 @@ class _Geometry:
         columns = slice(self.padding[1][0], self.padding[1][0] + self.W)
         return padded[rows, columns] if self.channels_last else padded[:, rows, columns]
 
-    def windows(self, dtype: np.dtype[np.generic]) -> Array:
+    def windows(self, dtype: Any) -> Array:
         """An empty array for the windows of one image."""
         C, R, S, P, Q = self.C, self.R, self.S, self.P, self.Q
-        return np.empty((P, Q, R, S, C) if self.channels_last else (C, R, S, P, Q), dtype)
+        shape = (P, Q, R, S, C) if self.channels_last else (C, R, S, P, Q)
+        windows: Array = self.xp.empty(shape, dtype)
+        return windows
 
     def matrix(self, windows: Array) -> Array:
         """The windows as a matrix: [P*Q, R*S*C] for NHWC, [C*R*S, P*Q] for NCHW."""
@@ -68,6 +76,7 @@ class _Geometry:
     def gather(self, padded: Array, windows: Array) -> None:
         """Copy every window of a padded image (im2col)."""
         rows, columns = self.stride
+        sliding_window_view = self.xp.lib.stride_tricks.sliding_window_view
         if self.channels_last:
             views = sliding_window_view(padded, (self.R, self.S), axis=(0, 1))  # P Q C R S
             windows[...] = views[::rows, ::columns].transpose(0, 1, 3, 4, 2)
@@ -94,7 +103,7 @@ def _geometry(x: Array, w: Array, stride: Pair, padding: Padding, layout: str) -
         (N, C, H, W), (K, _, R, S) = x.shape, w.shape
     P = (H + sum(padding[0]) - R) // stride[0] + 1
     Q = (W + sum(padding[1]) - S) // stride[1] + 1
-    return _Geometry(layout == "NHWC", N, C, H, W, K, R, S, P, Q, stride, padding)
+    return _Geometry(array_module(x), layout == "NHWC", N, C, H, W, K, R, S, P, Q, stride, padding)
 
 
 def conv2d(
@@ -111,7 +120,8 @@ def conv2d(
         flat = x.reshape(geometry.N, -1)
         product = flat @ (filters if geometry.channels_last else filters.T)
         return product.reshape(geometry.output_shape())
-    y = np.empty(geometry.output_shape(), x.dtype)
+    xp = geometry.xp
+    y: Array = xp.empty(geometry.output_shape(), x.dtype)
     padded = geometry.padded_image(x.dtype)
     windows = geometry.windows(x.dtype)
     matrix = geometry.matrix(windows)
@@ -119,9 +129,9 @@ def conv2d(
         geometry.interior(padded)[...] = x[n]
         geometry.gather(padded, windows)
         if geometry.channels_last:
-            np.matmul(matrix, filters, out=y[n].reshape(-1, geometry.K))
+            xp.matmul(matrix, filters, out=y[n].reshape(-1, geometry.K))
         else:
-            np.matmul(filters, matrix, out=y[n].reshape(geometry.K, -1))
+            xp.matmul(filters, matrix, out=y[n].reshape(geometry.K, -1))
     return y
 
 
@@ -137,8 +147,9 @@ def conv2d_backward(
     geometry = _geometry(x, w, stride, padding, layout)
     if geometry.is_dense:
         return _dense_input_gradient(geometry, w, dy), _dense_filter_gradient(geometry, x, w, dy)
-    dx = np.empty(x.shape, x.dtype)
-    dw = np.zeros(w.shape, w.dtype)
+    xp = geometry.xp
+    dx: Array = xp.empty(x.shape, x.dtype)
+    dw: Array = xp.zeros(w.shape, w.dtype)
     filters, filter_gradients = _filter_matrix(geometry, w), _filter_matrix(geometry, dw)
     image, image_gradient = geometry.padded_image(x.dtype), geometry.padded_image(x.dtype)
     windows = geometry.windows(x.dtype)
@@ -147,9 +158,9 @@ def conv2d_backward(
         _add_filter_gradient(geometry, x[n], dy[n], image, windows, filter_gradients)
         # The gathered windows have done their work; their memory takes the windows' gradients.
         if geometry.channels_last:
-            np.matmul(dy[n].reshape(-1, geometry.K), filters.T, out=matrix)
+            xp.matmul(dy[n].reshape(-1, geometry.K), filters.T, out=matrix)
         else:
-            np.matmul(filters.T, dy[n].reshape(geometry.K, -1), out=matrix)
+            xp.matmul(filters.T, dy[n].reshape(geometry.K, -1), out=matrix)
         image_gradient.fill(0)
         geometry.scatter(windows, image_gradient)
         dx[n] = geometry.interior(image_gradient)
@@ -168,7 +179,7 @@ def conv2d_filter_gradient(
     geometry = _geometry(x, w, stride, padding, layout)
     if geometry.is_dense:
         return _dense_filter_gradient(geometry, x, w, dy)
-    dw = np.zeros(w.shape, w.dtype)
+    dw: Array = geometry.xp.zeros(w.shape, w.dtype)
     image = geometry.padded_image(x.dtype)
     windows = geometry.windows(x.dtype)
     for n in range(geometry.N):

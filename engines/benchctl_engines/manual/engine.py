@@ -1,4 +1,7 @@
-"""The engine `numpy`: calls the step that a workload's author wrote by hand, and nothing else."""
+"""The engine `numpy`: calls the step that a workload's author wrote by hand, and nothing else.
+
+On a GPU the same step is called with CuPy's arrays.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from ..contract import (
     RunnerFacts,
     Switch,
 )
+from ..devices.availability import device_availability, gpu_index
 
 
 class ManualRunner:
@@ -86,14 +90,8 @@ class ManualEngine:
         return versions
 
     def availability(self, device: str) -> Availability:
-        """NumPy computes on the CPU only."""
-        if device == "cpu":
-            return AVAILABLE
-        return Availability(
-            False,
-            f"the engine numpy computes on the CPU, not on device {device!r}",
-            "choose --device cpu, or an engine that runs there",
-        )
+        """NumPy computes on the CPU, CuPy in its place on a GPU."""
+        return device_availability(device)
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether the workload's author wrote the step of this case by hand."""
@@ -123,7 +121,11 @@ class ManualEngine:
             support = self.supports(workload, case)
             raise ValueError(f"{support.reason}; {support.hint}")
         training = workload.step(case) == "training"
-        return ManualRunner(by_hand, dict(parameters), dict(inputs), training)
+        if gpu_index(options.device) is None:
+            return ManualRunner(by_hand, dict(parameters), dict(inputs), training)
+        from .cupy_runner import CupyRunner
+
+        return CupyRunner(by_hand, dict(parameters), dict(inputs), training, options)
 
 
 def make_engine() -> ManualEngine:

@@ -1,10 +1,12 @@
-"""Dense layer, bias, ReLU, softmax cross-entropy and the SGD update in plain NumPy."""
+"""Dense layer, bias, ReLU, softmax cross-entropy and the SGD update by hand.
+
+Arrays are NumPy's, or those of a module with its functions.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..contract import Array
+from .array_module import array_module
 
 
 def dense(x: Array, w: Array, b: Array) -> Array:
@@ -21,7 +23,7 @@ def dense_backward(x: Array, w: Array, dy: Array) -> tuple[Array, Array, Array]:
 
 def add_bias(y: Array, b: Array, layout: str) -> None:
     """Add one number a channel to the images y, in place."""
-    y += b if layout == "NHWC" else b[:, np.newaxis, np.newaxis]
+    y += b if layout == "NHWC" else b[:, None, None]
 
 
 def bias_gradient(dy: Array, layout: str) -> Array:
@@ -32,22 +34,23 @@ def bias_gradient(dy: Array, layout: str) -> Array:
 
 def relu(x: Array) -> None:
     """max(x, 0) in place."""
-    np.maximum(x, 0, out=x)
+    array_module(x).maximum(x, 0, out=x)
 
 
 def relu_backward(y: Array, dy: Array) -> None:
     """Turn the cotangent of y = relu(x) into that of x, in place; it is 0 where y is 0."""
-    np.multiply(dy, y > 0, out=dy)
+    array_module(dy).multiply(dy, y > 0, out=dy)
 
 
 def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Mean of -log softmax(logits)[label] over the batch, and its gradient [N, classes]."""
+    xp = array_module(logits)
     N = logits.shape[0]
     shifted = logits - logits.max(axis=1, keepdims=True)
-    probabilities = np.exp(shifted)
+    probabilities = xp.exp(shifted)
     totals = probabilities.sum(axis=1, keepdims=True)
-    each = np.arange(N)
-    loss = np.mean(np.log(totals[:, 0]) - shifted[each, labels])
+    each = xp.arange(N)
+    loss = xp.mean(xp.log(totals[:, 0]) - shifted[each, labels])
     probabilities /= totals
     probabilities[each, labels] -= 1
     probabilities /= N

@@ -1,12 +1,11 @@
-"""Max pooling in plain NumPy: an element-wise maximum over the positions within the window."""
+"""Max pooling by hand: an element-wise maximum over the positions within the window."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from ..contract import Array
+from .array_module import array_module
 
 Pair = tuple[int, int]
 
@@ -28,9 +27,10 @@ def max_pool2d(
 ) -> Array:
     """Maximum over windows without padding; `stride` is the window where None."""
     taps = _taps(x, window, stride or window, layout)
+    maximum = array_module(x).maximum
     y = next(taps).copy()
     for tap in taps:
-        np.maximum(y, tap, out=y)
+        maximum(y, tap, out=y)
     return y
 
 
@@ -43,9 +43,10 @@ def max_pool2d_backward(
     layout: str = "NCHW",
 ) -> Array:
     """Gradient of `max_pool2d` at x with result y; a tie goes to the first, row by row."""
-    dx = np.zeros_like(x)
+    xp = array_module(x)
+    dx: Array = xp.zeros_like(x)
     stride = stride or window
-    waiting = np.ones(y.shape, bool)
+    waiting = xp.ones(y.shape, bool)
     for tap, gradient in zip(
         _taps(x, window, stride, layout), _taps(dx, window, stride, layout), strict=True
     ):

@@ -19,6 +19,7 @@ from ..contract import (
     Runner,
     Switch,
 )
+from ..devices.availability import cuda_availability, gpu_index
 from .probed_program import probe_program
 
 
@@ -36,7 +37,7 @@ class MakeRunner(Protocol):
 
 
 class PeerEngine:
-    """An engine that hands the program to installed packages, on the CPU."""
+    """An engine that hands the program to installed packages, on the CPU or perhaps a GPU."""
 
     name: str
     paradigm: Paradigm = "peer"
@@ -47,14 +48,21 @@ class PeerEngine:
     distributions: ClassVar[tuple[str, ...]] = ()
     """Installed names that versions are asked of, where they are not those of the packages."""
     runner: ClassVar[MakeRunner]
+    cuda_hint: ClassVar[str] = ""
+    """How to install a build for GPUs; empty where the engine runs on the CPU only."""
+
+    def without_cuda(self) -> str:
+        """Why the installed build cannot use a GPU; empty where it can."""
+        return f"the engine {self.name} computes on the CPU"
 
     def versions(self) -> Mapping[str, str]:
         """Versions as installed, without importing anything; what is absent is left out."""
         return installed_versions(self.distributions or self.packages)
 
     def availability(self, device: str) -> Availability:
-        """Whether the packages can be imported, found out without importing them."""
-        if device != "cpu":
+        """Whether the packages can be imported and use `device`, found without importing them."""
+        index = gpu_index(device)
+        if device != "cpu" and (index is None or not self.cuda_hint):
             return Availability(
                 False,
                 f"the engine {self.name} computes on the CPU, not on device {device!r}",
@@ -62,13 +70,19 @@ class PeerEngine:
             )
         missing = [package for package in self.packages if find_spec(package) is None]
         if not missing:
-            return AVAILABLE
+            return AVAILABLE if index is None else self._availability_on_gpu(index)
         verb = "is" if len(missing) == 1 else "are"
         return Availability(
             False,
             f"{' and '.join(missing)} {verb} not installed",
             f'pip install "benchctl[{self.extra}]"',
         )
+
+    def _availability_on_gpu(self, index: int) -> Availability:
+        reason = self.without_cuda()
+        if reason:
+            return Availability(False, reason, f"{self.cuda_hint}, or --device cpu")
+        return cuda_availability(index)
 
     def switches(self) -> Mapping[str, Switch]:
         """None: it runs as its users run it."""
@@ -112,6 +126,14 @@ def installed_versions(distributions: tuple[str, ...]) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             versions[distribution] = version(distribution)
     return versions
+
+
+def place_words(device: str, precision: str, threads: int) -> str:
+    """Where a framework runs: `the CPU, 2 threads`, `gpu:1, float32 strictly`."""
+    if gpu_index(device) is None:
+        return f"the CPU, {threads} threads"
+    products = "float32 strictly" if precision == "fp32" else f"products in {precision.upper()}"
+    return f"{device}, {products}"
 
 
 def no_gradient(name: str) -> ValueError:

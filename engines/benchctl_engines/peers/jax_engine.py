@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts
-from .framework import FrameworkEngine
+from ..devices.availability import gpu_index
+from .cuda_builds import jax_without_cuda
+from .framework import FrameworkEngine, place_words
 from .jax_operations import JaxOperations
 
 Tensors = dict[str, Any]
@@ -32,6 +34,8 @@ class JaxRunner:
         self._wide = any(each.dtype == "float64" for each in arrays)
         self._jax.config.update("jax_enable_x64", self._wide)
         self._threads = options.threads
+        self._options = options
+        _place(self._jax, options)
         self._ops = JaxOperations()
         self._workload = workload
         self._case = case
@@ -129,7 +133,12 @@ class JaxRunner:
     def facts(self) -> RunnerFacts:
         """XLA does not name its kernels in use; how it runs."""
         width = "float64" if self._wide else "float32"
-        notes = [f"one jax.jit on the CPU, {width}, asked for {self._threads} threads"]
+        options = self._options
+        if gpu_index(options.device) is None:
+            notes = [f"one jax.jit on the CPU, {width}, asked for {self._threads} threads"]
+        else:
+            place = place_words(options.device, options.precision, self._threads)
+            notes = [f"one jax.jit on {place}, {width}"]
         if self._kind == "training":
             notes.append("parameters donated: updated in their own memory")
         return RunnerFacts(kernels=("xla",), notes=tuple(notes))
@@ -138,6 +147,20 @@ class JaxRunner:
         """Let go of all arrays and the compiled function."""
         self._parameters, self._inputs, self._function = {}, {}, None
         self._values, self._gradients = {}, {}
+
+
+def _place(jax: Any, options: EngineOptions) -> None:
+    """Let JAX compute on the device of the options, at their precision.
+
+    Its own default on a GPU is the first of them, and TF32.
+    """
+    index = gpu_index(options.device)
+    if index is not None:
+        jax.config.update("jax_default_device", jax.devices("gpu")[index])
+        precision = "tensorfloat32" if options.precision == "tf32" else "float32"
+        jax.config.update("jax_default_matmul_precision", precision)
+    elif jax.default_backend() != "cpu":
+        jax.config.update("jax_default_device", jax.devices("cpu")[0])
 
 
 class JaxEngine(FrameworkEngine):
@@ -149,6 +172,11 @@ class JaxEngine(FrameworkEngine):
     distributions = ("jax", "jaxlib")
     runner = JaxRunner
     operations = JaxOperations
+    cuda_hint = 'pip install "jax[cuda13]" or "jax[cuda12]"'
+
+    def without_cuda(self) -> str:
+        """Why the installed build cannot use a GPU."""
+        return jax_without_cuda()
 
 
 def make_jax_engine() -> JaxEngine:

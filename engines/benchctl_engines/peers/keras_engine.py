@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from ..contract import Array, Availability, Case, EngineOptions, Outputs, Program, RunnerFacts
+from .framework import place_words
 from .keras_operations import KerasOperations
-from .tensorflow_engine import TensorflowEngine, set_threads
+from .tensorflow_engine import TensorflowEngine, place_on, set_threads
 
 BACKEND = "tensorflow"
 
@@ -34,6 +35,8 @@ class KerasRunner:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._tf = import_module("tensorflow")
         set_threads(self._tf, options.threads)
+        self._wait = place_on(self._tf, options)
+        self._place = place_words(options.device, options.precision, options.threads)
         self._keras = import_module("keras")
         self._threads = options.threads
         self._workload = workload
@@ -67,6 +70,8 @@ class KerasRunner:
             self._values = self._model.train_on_batch(self._inputs, return_dict=True)
         else:
             self._values = self._model.predict_on_batch(self._inputs)
+        if self._wait is not None:
+            self._wait()
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
@@ -80,9 +85,7 @@ class KerasRunner:
     def facts(self) -> RunnerFacts:
         """Keras does not name its kernels; how it runs."""
         compiled = "with XLA" if self._model.jit_compile else "without XLA"
-        notes = [
-            f"a compiled keras.Model on {BACKEND}, {compiled}, on the CPU, {self._threads} threads"
-        ]
+        notes = [f"a compiled keras.Model on {BACKEND}, {compiled}, on {self._place}"]
         if self._kind == "training":
             notes.append("updated by keras.optimizers.SGD")
         return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))

@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
-from .framework import FrameworkEngine, no_gradient
+from ..devices.availability import gpu_index
+from .cuda_builds import tensorflow_without_cuda
+from .framework import FrameworkEngine, no_gradient, place_words
 from .probed_program import probe_program
 from .tensorflow_operations import TensorflowOperations
 
@@ -33,6 +35,8 @@ class TensorflowRunner:
         self._tf = import_module("tensorflow")
         self._threads = options.threads
         set_threads(self._tf, options.threads)
+        self._options = options
+        self._wait: Callable[[], Any] | None = place_on(self._tf, options)
         self._ops = TensorflowOperations()
         self._workload = workload
         self._case = case
@@ -65,9 +69,11 @@ class TensorflowRunner:
         self._inputs = [self._tf.constant(inputs[name]) for name in self._names]
 
     def step(self) -> None:
-        """Compute it; on the CPU its results are there when it returns."""
+        """Compute it; on the CPU its results are there when it returns, a GPU is waited for."""
         self._values, self._gradients = {}, []
         self._values, self._gradients = self._call(*self._inputs)
+        if self._wait is not None:
+            self._wait()
 
     def _compute(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
         """The step: the values, and in a gradient step the gradients."""
@@ -117,7 +123,11 @@ class TensorflowRunner:
     def facts(self) -> RunnerFacts:
         """TensorFlow does not name its kernels; how it runs."""
         intra = self._tf.config.threading.get_intra_op_parallelism_threads()
-        notes = [f"{self.mode} on the CPU, {intra} threads within an operation"]
+        if self._wait is None:
+            place = f"the CPU, {intra} threads within an operation"
+        else:
+            place = place_words(self._options.device, self._options.precision, self._threads)
+        notes = [f"{self.mode} on {place}"]
         if intra != self._threads:
             notes.append(f"TensorFlow had started before it could be given {self._threads} threads")
         if self._kind == "training":
@@ -155,6 +165,29 @@ def set_threads(tensorflow: Any, threads: int) -> None:
         tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
 
 
+def place_on(tensorflow: Any, options: EngineOptions) -> Callable[[], Any] | None:
+    """Show TensorFlow the device of the options alone; what waits for a GPU, None for the CPU.
+
+    It takes memory of the GPU as it needs it. TF32, which is on by default, is decided for all
+    operations at once.
+    """
+    index = gpu_index(options.device)
+    found = tensorflow.config.list_physical_devices("GPU")
+    if index is None:
+        if found:
+            tensorflow.config.set_visible_devices([], "GPU")
+        return None
+    if index >= len(found):
+        raise RuntimeError(
+            f"TensorFlow {tensorflow.__version__} finds {len(found)} GPUs that it can use"
+        )
+    tensorflow.config.set_visible_devices([found[index]], "GPU")
+    tensorflow.config.experimental.set_memory_growth(found[index], True)
+    tensorflow.config.experimental.enable_tensor_float_32_execution(options.precision == "tf32")
+    wait: Callable[[], Any] = tensorflow.test.experimental.sync_devices
+    return wait
+
+
 class TensorflowEngine(FrameworkEngine):
     """TensorFlow, whichever way a step is run."""
 
@@ -162,6 +195,11 @@ class TensorflowEngine(FrameworkEngine):
     extra = "tensorflow"
     distributions: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-cpu")
     operations: ClassVar[type] = TensorflowOperations
+    cuda_hint = 'pip install "tensorflow[and-cuda]" in place of tensorflow-cpu'
+
+    def without_cuda(self) -> str:
+        """Why the installed build cannot use a GPU."""
+        return tensorflow_without_cuda()
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """What the operations can do; convolutions and poolings in NHWC only."""

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Switch
-from .framework import no_gradient
-from .tensorflow_engine import TensorflowEngine, set_threads
+from .framework import no_gradient, place_words
+from .tensorflow_engine import TensorflowEngine, place_on, set_threads
 from .tensorflow_operations import TensorflowOperations
 
 ENTRY = Switch(
@@ -35,6 +35,8 @@ class GraphRunner:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         tensorflow = import_module("tensorflow")
         set_threads(tensorflow, options.threads)
+        place_on(tensorflow, options)
+        self._place = place_words(options.device, options.precision, options.threads)
         self._tf = tensorflow.compat.v1
         self._threads = options.threads
         self._as_callable = options.switches.get("entry", ENTRY.default) == "callable"
@@ -167,7 +169,7 @@ class GraphRunner:
             if self._as_callable
             else "Session.run with a feed_dict"
         )
-        notes = [f"one graph on the CPU through {entry}, {self._threads} threads"]
+        notes = [f"one graph through {entry}, on {self._place}"]
         if self._kind == "training":
             notes.append("updated by GradientDescentOptimizer")
         nodes = len(self._graph.get_operations())

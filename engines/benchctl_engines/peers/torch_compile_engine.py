@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
-from .torch_engine import TorchEngine, TorchRunner
+from .torch_engine import TorchEngine, TorchRunner, WaitingForCuda
 from .torch_operations import computed
 
 COMPILERS = ("g++", "clang++", "c++")
@@ -70,7 +70,7 @@ class TorchCompileRunner(TorchRunner):
         """How it runs."""
         facts = super().facts()
         first, *others = facts.notes
-        words = first.replace("eager on the CPU", "compiled by Inductor for the CPU")
+        words = first.replace("eager on", "compiled by Inductor for")
         return RunnerFacts(kernels=("inductor",), notes=(words, *others))
 
     def close(self) -> None:
@@ -80,11 +80,16 @@ class TorchCompileRunner(TorchRunner):
         import_module("torch._dynamo").reset()
 
 
+class TorchCompileCudaRunner(WaitingForCuda, TorchCompileRunner):
+    """One case compiled by Inductor for a GPU."""
+
+
 class TorchCompileEngine(TorchEngine):
     """PyTorch under torch.compile."""
 
     name = "torch-compile"
     runner = TorchCompileRunner
+    cuda_runner = TorchCompileCudaRunner
 
     def availability(self, device: str) -> Availability:
         """Whether PyTorch and a C++ compiler are here."""

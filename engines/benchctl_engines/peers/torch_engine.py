@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts
-from .framework import FrameworkEngine, no_gradient
+from ..contract import Array, Case, EngineOptions, Outputs, Program, Runner, RunnerFacts
+from ..devices.availability import gpu_index
+from .cuda_builds import torch_without_cuda
+from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)
@@ -27,6 +29,8 @@ class TorchRunner:
     ) -> None:
         self._torch = import_module("torch")
         self._torch.set_num_threads(options.threads)
+        self._options = options
+        self._place = _place(self._torch, options)
         self._threads = options.threads
         self._ops = TorchOperations()
         self._workload = workload
@@ -58,7 +62,7 @@ class TorchRunner:
 
     def _stored(self, array: Array) -> Any:
         """A parameter with its own shape; where a kernel reads it in another order, so stored."""
-        tensor = self._torch.tensor(array)
+        tensor = self._torch.tensor(array, device=self._place)
         if tensor.ndim == 4 and "NHWC" in self._case.values():
             # Filters [R, S, C, K]: channels_last once conv2d views them as [K, C, R, S].
             return tensor.permute(_RSCK_TO_KRSC).contiguous().permute(_KRSC_TO_RSCK)
@@ -76,7 +80,7 @@ class TorchRunner:
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy new inputs."""
         for name, array in inputs.items():
-            self._inputs[name] = self._leaf(name, self._torch.tensor(array))
+            self._inputs[name] = self._leaf(name, self._torch.tensor(array, device=self._place))
         known = {**self._inputs, **self._parameters}
         self._sources = {name: known[name] for name in self._wanted}
 
@@ -103,21 +107,27 @@ class TorchRunner:
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
-        results = {name: value.detach().numpy() for name, value in self._values.items()}
+        # On the CPU `cpu` gives the tensor itself.
+        results = {name: value.detach().cpu().numpy() for name, value in self._values.items()}
         if self._kind == "gradient":
             for name, source in self._sources.items():
                 if source.grad is None:
                     raise no_gradient(name)
-                results[f"grad_{name}"] = source.grad.numpy()
+                results[f"grad_{name}"] = source.grad.cpu().numpy()
         elif self._kind == "training":
             for name, parameter in self._parameters.items():
-                results[f"parameter/{name}"] = parameter.detach().numpy()
+                results[f"parameter/{name}"] = parameter.detach().cpu().numpy()
         return results
 
     def facts(self) -> RunnerFacts:
         """PyTorch does not name its kernels; how it runs."""
-        onednn = self._torch.backends.mkldnn.is_available()
-        notes = [f"eager on the CPU, {self._threads} threads, oneDNN {'on' if onednn else 'off'}"]
+        place = place_words(self._options.device, self._options.precision, self._threads)
+        if self._place is None:
+            onednn = self._torch.backends.mkldnn.is_available()
+            notes = [f"eager on {place}, oneDNN {'on' if onednn else 'off'}"]
+        else:
+            name = self._torch.cuda.get_device_name(self._place)
+            notes = [f"eager on {place}, cudnn.benchmark on, {name}"]
         if self._kind == "forward":
             notes.append("under torch.inference_mode")
         elif self._kind == "training":
@@ -132,6 +142,40 @@ class TorchRunner:
         self._optimizer = None
 
 
+class WaitingForCuda:
+    """A runner's step with a wait for the GPU; comes before the runner among the bases."""
+
+    def step(self) -> None:
+        """Do one step, and wait until the device has done it."""
+        runner: Any = self
+        super().step()  # type: ignore[misc]
+        runner._torch.cuda.synchronize(runner._place)
+
+
+class TorchCudaRunner(WaitingForCuda, TorchRunner):
+    """One case in eager PyTorch on a GPU."""
+
+
+def _place(torch: Any, options: EngineOptions) -> Any:
+    """The torch.device of a GPU with its precision set, None of the CPU.
+
+    TF32 is decided in both of PyTorch's places: its default is on for convolutions and off for
+    matrix products.
+    """
+    index = gpu_index(options.device)
+    if index is None:
+        return None
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"torch {torch.__version__} finds no GPU that it can use")
+    tf32 = options.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+    place = torch.device("cuda", index)
+    torch.cuda.set_device(place)
+    return place
+
+
 class TorchEngine(FrameworkEngine):
     """Eager PyTorch."""
 
@@ -139,7 +183,25 @@ class TorchEngine(FrameworkEngine):
     packages = ("torch",)
     extra = "torch"
     runner = TorchRunner
+    cuda_runner: ClassVar[MakeRunner] = TorchCudaRunner
     operations = TorchOperations
+    cuda_hint = "install a build of torch with CUDA (pytorch.org)"
+
+    def without_cuda(self) -> str:
+        """Why the installed build cannot use a GPU."""
+        return torch_without_cuda()
+
+    def prepare(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> Runner:
+        """A runner of a case; on a GPU one that waits for it."""
+        make = self.runner if gpu_index(options.device) is None else self.cuda_runner
+        return make(workload, case, parameters, inputs, options)
 
 
 def make_torch_engine() -> TorchEngine:

@@ -20,10 +20,12 @@ class Operator:
     ufunc: str | None
 
 
+# In CUDA C sums and products are functions of kernels/cuda_text/scalars.cuh: of a product and a sum
+# a compiler would make one operation with one rounding, and truth values have sums of their own.
 OPERATORS: dict[str, Operator] = {
-    "add": Operator("({0} + {1})", "({0} + {1})", "add"),
-    "subtract": Operator("({0} - {1})", "({0} - {1})", "subtract"),
-    "multiply": Operator("({0} * {1})", "({0} * {1})", "multiply"),
+    "add": Operator("({0} + {1})", "add({0}, {1})", "add"),
+    "subtract": Operator("({0} - {1})", "subtract({0}, {1})", "subtract"),
+    "multiply": Operator("({0} * {1})", "multiply({0}, {1})", "multiply"),
     "divide": Operator("({0} / {1})", "({0} / {1})", "divide"),
     "negative": Operator("(-{0})", "(-{0})", "negative"),
     "exp": Operator("math.exp({0})", "exp({0})", "exp"),

@@ -19,7 +19,7 @@ from ..contract import (
     StepProfile,
     Switch,
 )
-from ..devices.availability import device_availability
+from ..devices.availability import device_availability, gpu_index
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from .graph import Value
@@ -74,6 +74,7 @@ class StaticRunner:
             device=self._options.device,
             threads=self._options.threads,
             share_variables=True,
+            precision=self._options.precision,
         )
         self.load(inputs)
 
@@ -111,7 +112,11 @@ class StaticRunner:
     def facts(self) -> RunnerFacts:
         """Passes, kernels, memory, and the generated step."""
         report = self._open_session().explain(self._fetches, list(self._placeholders.values()))
-        off = [f"pass {each.name} is off" for each in report.passes if not each.enabled]
+        off = [
+            f"pass {each.name} is off" + "".join(f": {reason}" for reason in each.details)
+            for each in report.passes
+            if not each.enabled
+        ]
         notes = (*off, str(TALLY))
         counts = {
             "launches": len(report.launches),
@@ -180,6 +185,10 @@ class StaticEngine:
         options: EngineOptions,
     ) -> StaticRunner:
         """A runner that records the program once."""
+        if gpu_index(options.device) is not None:
+            from .cuda_runner import CudaStaticRunner
+
+            return CudaStaticRunner(workload, case, parameters, inputs, options)
         return StaticRunner(workload, case, parameters, inputs, options)
 
 

@@ -2,55 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Array
+from ..contract import Array, Precision
 from ..devices.cpu import aligned_bytes
-from ..kernels.table import KernelRequest, NoKernelError, Prepared, select
-from .graph import Node
+from ..kernels.table import (
+    Kernel,
+    KernelRequest,
+    NoKernelError,
+    Prepared,
+    kernel_words,
+    select,
+)
+from ..primitives.primitive import PRIMITIVES
+from ..primitives.specs import TensorSpec
+from .graph import Node, Value
 from .sources import constant_source
+
+if TYPE_CHECKING:
+    from ..devices.cuda.driver import Driver
 
 
 class NanError(ArithmeticError):
     """A result held a NaN; raised under check_nan, naming the user's line."""
 
 
-def request_of(node: Node, threads: int) -> KernelRequest:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a step runs: the device's rows of the kernel table, and what requests tell them.
+
+    `driver` is the GPU of the device "gpu", None of the others.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    driver: Driver | None = None
+    precision: Precision = "fp32"
+
+    def request(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        attributes: Mapping[str, Any],
+    ) -> KernelRequest:
+        """What a kernel of this target is asked for."""
+        return KernelRequest(
+            tuple(inputs), tuple(outputs), attributes, self.threads, self.driver, self.precision
+        )
+
+    def kernel_for(
+        self, primitive: str, inputs: Sequence[TensorSpec], attributes: Mapping[str, Any]
+    ) -> Kernel | None:
+        """The row that would compute this, None where there is none."""
+        outputs = PRIMITIVES[primitive].output_specs(inputs, attributes)
+        try:
+            return select(primitive, self.device, self.request(inputs, outputs, attributes))
+        except NoKernelError:
+            return None
+
+    def on_host(self) -> Target:
+        """The CPU, for what is computed once while compiling."""
+        return self if self.driver is None else Target("cpu", self.threads)
+
+
+def request_of(node: Node, target: Target) -> KernelRequest:
     """What a kernel is asked for by a node."""
-    return KernelRequest(
-        tuple(each.spec for each in node.operands),
-        tuple(each.spec for each in node.outputs),
+    return target.request(
+        [each.spec for each in node.operands],
+        [each.spec for each in node.outputs],
         node.attributes,
-        threads,
     )
 
 
-def prepare_node(node: Node, device: str, threads: int, bind: bool = False) -> tuple[str, Prepared]:
+def prepare_node(
+    node: Node, target: Target, bound: Callable[[Value], Any] | None = None
+) -> tuple[str, Prepared]:
     """The chosen kernel's name and the prepared kernel; raises `NoKernelError`.
 
-    With `bind` the kernel works out now what depends on constant operands alone.
+    With `bound`, which gives a constant's array as the kernel will see it, the kernel works out now
+    what depends on constant operands alone.
     """
-    request = request_of(node, threads)
+    request = request_of(node, target)
     try:
-        row = select(node.primitive.name, device, request)
+        row = select(node.primitive.name, target.device, request)
     except NoKernelError as error:
         raise NoKernelError(f"{error}   (made at {node.origin.describe()})") from None
     prepared = row.prepare(request)
-    constants = {
-        index: operand.node.payload
-        for index, operand in enumerate(node.operands)
-        if operand.node.primitive is constant_source
-    }
-    if bind and constants and prepared.bind is not None:
-        prepared = prepared.bind(constants)
-    return f"{node.primitive.name}:{row.name}", prepared
+    if bound is not None and prepared.bind is not None:
+        constants = {
+            index: bound(operand)
+            for index, operand in enumerate(node.operands)
+            if operand.node.primitive is constant_source
+        }
+        if constants:
+            prepared = prepared.bind(constants)
+    return kernel_words(node.primitive.name, row.name, prepared), prepared
 
 
-def run_once(node: Node, arrays: Sequence[Array], device: str, threads: int) -> tuple[Array, ...]:
-    """The node's results in fresh arrays."""
-    _, prepared = prepare_node(node, device, threads)
+def constant_array(value: Value) -> Array:
+    """The numbers of a constant, on the host."""
+    array: Array = value.node.payload
+    return array
+
+
+def run_once(node: Node, arrays: Sequence[Array], target: Target) -> tuple[Array, ...]:
+    """The node's results in fresh arrays of the host."""
+    _, prepared = prepare_node(node, target)
     outs = tuple(np.empty(each.spec.shape, each.spec.dtype) for each in node.outputs)
     workspace = (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
     prepared.run(*outs, *arrays, *workspace)

@@ -22,13 +22,18 @@ from ..kernels.rehearsal import rehearse
 from ..kernels.table import Prepared
 from ..primitives.specs import TensorSpec
 from .graph import Node, Value
-from .launch import check_nan, prepare_node
+from .launch import Target, check_nan, constant_array, prepare_node
 from .passes.plan_memory import MemoryPlan, plan_memory
 from .sources import constant_source, placeholder_source, step_source, variable_source
 from .step_graph import PassReport, StepGraph, updated_variable
 from .switches import PassSwitches
 
 _numbers = count()
+
+
+def new_filename() -> str:
+    """What tracebacks call the source of another step."""
+    return f"<static step {next(_numbers)}>"
 
 
 NOT_FED = object()
@@ -60,6 +65,10 @@ class Program:
     call: Callable[..., list[Array]]
     bound: dict[str, Any]
     reports: tuple[PassReport, ...] = ()
+
+    def stages(self) -> tuple[PassReport, ...]:
+        """What was done to the compiled step itself, after the passes."""
+        return ()
 
     def release(self) -> None:
         """Break the cycle between the generated function and what it is bound to.
@@ -99,6 +108,14 @@ class State:
         self.pool = BufferPool()
         self._share = share_variables
 
+    def value_of(self, variable: Any) -> Array:
+        """The variable as an array of the host: the session's own."""
+        return self.array_of(variable)
+
+    def clear(self) -> None:
+        """Give memory that lies idle back."""
+        self.pool.clear()
+
     def array_of(self, variable: Any) -> Array:
         """The session's array of a variable, made from its initial value on first use."""
         array = self.variables.get(variable)
@@ -114,12 +131,11 @@ def compile_program(
     feeds: Sequence[Value],
     state: State,
     switches: PassSwitches,
-    device: str,
-    threads: int,
+    target: Target,
     recheck: Callable[..., list[Array]],
 ) -> Program:
     """Compile an optimised step; `recheck` is called with feeds that are not as declared."""
-    builder = _Builder(step, returned, feeds, state, switches, device, threads)
+    builder = _Builder(step, returned, feeds, state, switches, target)
     return builder.build(recheck)
 
 
@@ -133,8 +149,7 @@ class _Builder:
         feeds: Sequence[Value],
         state: State,
         switches: PassSwitches,
-        device: str,
-        threads: int,
+        target: Target,
     ) -> None:
         self.step = step
         self.returned = [
@@ -145,10 +160,8 @@ class _Builder:
         self.switches = switches
         self.bound: dict[str, Any] = {}
         self.names: dict[Value, str] = {}
-        bind = switches.fold_constants
-        self.prepared = {
-            node: prepare_node(node, device, threads, bind) for node in step.operations
-        }
+        bound = constant_array if switches.fold_constants else None
+        self.prepared = {node: prepare_node(node, target, bound) for node in step.operations}
         held = {value for value in step.fetches if value.node.primitive.effect != "update"}
         workspaces = {
             node: prepared.workspace_bytes for node, (_, prepared) in self.prepared.items()
@@ -160,7 +173,7 @@ class _Builder:
         self._name_buffers()
         fetches = self._name_fetches()
         launches = self._launches()
-        filename = f"<static step {next(_numbers)}>"
+        filename = new_filename()
         lines, places = self._source(launches, fetches)
         source = "\n".join(lines) + "\n"
         self._rehearse(launches)
@@ -172,7 +185,7 @@ class _Builder:
 
         self.bound["annotate"] = annotate
         if self.switches.bind_early:
-            call = _executed(source, filename, self.bound)
+            call = executed(source, filename, self.bound)
         else:
             runs = {launch_name(index): each.prepared.run for index, each in enumerate(launches)}
             self.bound.update(runs)
@@ -239,7 +252,7 @@ class _Builder:
             buffer = self.plan.buffers[index]
             name = f"w{len(self.bound)}"
             self.bound[name] = arena[buffer.offset : buffer.offset + buffer.nbytes]
-            self.names[_workspace_key(node)] = name
+            self.names[workspace_key(node)] = name
         for node in self.step.operations:
             if node.primitive.effect == "update":
                 # An update's result is the variable's own array.
@@ -259,7 +272,7 @@ class _Builder:
             kernel, prepared = self.prepared[node]
             arrays = [self.names[each] for each in (*node.outputs, *node.operands)]
             if prepared.workspace_bytes:
-                arrays.append(self.names[_workspace_key(node)])
+                arrays.append(self.names[workspace_key(node)])
             launches.append(Launch(node, kernel, prepared, tuple(arrays)))
         return tuple(launches)
 
@@ -410,7 +423,7 @@ class _Builder:
 
         def call(*arrays: Array) -> list[Array]:
             declared = len(arrays) == len(feeds) and all(
-                _as_declared(array, feed.spec) for feed, array in zip(feeds, arrays, strict=True)
+                as_declared(array, feed.spec) for feed, array in zip(feeds, arrays, strict=True)
             )
             if not declared:
                 result: list[Array] = bound["recheck"](*arrays)
@@ -438,11 +451,13 @@ class _Builder:
         return call
 
 
-def _workspace_key(node: Node) -> Any:
+def workspace_key(node: Node) -> Any:
+    """What the workspace of an operation is kept under, among values."""
     return ("workspace", node)
 
 
-def _as_declared(array: Any, spec: TensorSpec) -> bool:
+def as_declared(array: Any, spec: TensorSpec) -> bool:
+    """Whether a feed can be used as it is."""
     return (
         isinstance(array, np.ndarray)
         and array.dtype == spec.numpy_dtype
@@ -475,7 +490,8 @@ def _idle_references() -> int:
 _IDLE_REFERENCES = _idle_references()
 
 
-def _executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[..., Any]:
+def executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[..., Any]:
+    """The function `step` that the source defines, with these globals."""
     # The line cache shows the generated line in a traceback.
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     exec(compile(source, filename, "exec"), bound)

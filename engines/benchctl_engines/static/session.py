@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ..contract import Array, Precision
+from ..devices.availability import gpu_index
 from ..devices.cpu import usable_cores
 from .graph import Graph, Value, default_graph
+from .launch import Target
 from .passes.pipeline import optimise
 from .program import NOT_FED, Program, State, compile_program
 from .sources import placeholder_source
@@ -68,7 +70,9 @@ class CompileReport:
     def __str__(self) -> str:
         lines = ["passes"]
         for each in self.passes:
-            state = "" if each.enabled else "  (off)"
+            reasons = "".join(f": {reason}" for reason in each.details)
+            state = f"  ({'on' if each.enabled else 'off'}{reasons})" if reasons else ""
+            state = state or ("" if each.enabled else "  (off)")
             details = "".join(f", {name} {value}" for name, value in each.counts.items() if value)
             lines.append(
                 f"  {each.name:<17} {each.before:>4} -> {each.after:<4} operations{details}{state}"
@@ -89,6 +93,10 @@ class Session:
     A session is for one thread: its programs share memory between runs. Use one per thread.
 
     `share_variables` works on the arrays that the variables were made from instead of copies.
+
+    On a GPU ("gpu", "gpu:N") variables, constants and everything in between live in its memory;
+    feeds are copied there and fetched values back by every run. `precision` is how it computes
+    products of float32.
     """
 
     def __init__(
@@ -99,12 +107,13 @@ class Session:
         device: str = "cpu",
         threads: int | None = None,
         share_variables: bool = False,
+        precision: Precision = "fp32",
     ) -> None:
         self.graph = graph if graph is not None else default_graph()
         self.switches = switches if switches is not None else PassSwitches()
         self.device = device
         self.threads = threads or usable_cores()
-        self.state = State(share_variables)
+        self.state, self._target = _place(device, self.threads, precision, share_variables)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
         self.compile_seconds = 0.0
@@ -126,7 +135,7 @@ class Session:
             program.release()
         self._programs.clear()
         self._calls.clear()
-        self.state.pool.clear()
+        self.state.clear()
 
     # ----- running ------------------------------------------------------------------------------
 
@@ -194,7 +203,7 @@ class Session:
         self._check_values(fetches)
         step = pruned(self.graph.nodes, tuple(fetches))
         self._check_feeds(step.nodes, feeds)
-        optimised, reports = optimise(step, self.switches, self.device, self.threads)
+        optimised, reports = optimise(step, self.switches, self._target)
 
         def recheck(*arrays: Any) -> list[Array]:
             converted = _converted(feeds, arrays)
@@ -202,15 +211,9 @@ class Session:
                 raise RuntimeError("the compiled step refused feeds that are as declared")
             return program.call(*converted)
 
-        program = compile_program(
-            optimised,
-            wanted,
-            feeds,
-            self.state,
-            self.switches,
-            self.device,
-            self.threads,
-            recheck,
+        compile_for = _compiler(self._target)
+        program = compile_for(
+            optimised, wanted, feeds, self.state, self.switches, self._target, recheck
         )
         program.reports = tuple(reports)
         self.compile_seconds += time.perf_counter() - start
@@ -265,7 +268,7 @@ class Session:
         program = self.compiled(fetches, feeds)
         seconds = time.perf_counter() - start
         return CompileReport(
-            program.reports,
+            (*program.reports, *program.stages()),
             tuple(
                 f"{launch.kernel:<40} {launch.node.outputs[0].spec!s:<28} {launch.node.origin}"
                 for launch in program.launches
@@ -282,8 +285,31 @@ class Session:
         )
 
     def value_of(self, variable: Value) -> Array:
-        """The session's array of a variable; it changes with later runs."""
-        return self.state.array_of(variable.node.payload)
+        """The session's array of a variable, which changes with later runs; a copy from a GPU."""
+        value: Array = self.state.value_of(variable.node.payload)
+        return value
+
+
+def _place(
+    device: str, threads: int, precision: Precision, share_variables: bool
+) -> tuple[Any, Target]:
+    """The state of a session on a device, and what its kernels are asked for."""
+    if gpu_index(device) is None:
+        return State(share_variables), Target(device, threads)
+    from ..devices.cuda.opening import open_device
+    from .cuda_program import CudaState
+
+    driver = open_device(device)
+    return CudaState(driver), Target("gpu", threads, driver, precision)
+
+
+def _compiler(target: Target) -> Callable[..., Program]:
+    """What compiles an optimised step for the target."""
+    if target.driver is None:
+        return compile_program
+    from .cuda_program import compile_cuda_program
+
+    return compile_cuda_program
 
 
 def _flatten(fetches: Any) -> tuple[list[Value], list[bool], Callable[[Any], Any]]:

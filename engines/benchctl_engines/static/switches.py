@@ -12,6 +12,8 @@ from ..contract import Switch
 class PassSwitches:
     """Which passes run. `prune` cannot be left out: a session runs what is fetched.
 
+    `capture` is a stage of the device "gpu" alone: the step, once it has run, is recorded and
+    replayed.
     `check_nan` stops at the first operation whose result holds a NaN; `poison` fills dead memory
     with NaN, so that a read of it shows.
     """
@@ -26,13 +28,14 @@ class PassSwitches:
     schedule: bool = True
     plan_memory: bool = True
     bind_early: bool = True
+    capture: bool = True
     check_nan: bool = False
     poison: bool = False
 
     @classmethod
     def none(cls) -> PassSwitches:
-        """Every pass off."""
-        return cls(**dict.fromkeys(PASS_NAMES, False))
+        """Every pass and stage off."""
+        return cls(**dict.fromkeys((*PASS_NAMES, *GPU_STAGES), False))
 
     @classmethod
     def only(cls, *names: str) -> PassSwitches:
@@ -63,6 +66,9 @@ PASS_NAMES = (
 )
 """The passes in the order in which they run, after prune."""
 
+GPU_STAGES = ("capture",)
+"""What follows the passes on a GPU."""
+
 _DESCRIPTIONS = {
     "fold_constants": "compute what depends on constants alone once, when compiling",
     "simplify_algebra": "drop x*1, x/1, double transposes, reshape chains, needless broadcasts",
@@ -74,6 +80,7 @@ _DESCRIPTIONS = {
     "schedule": "order operations so that memory is freed early",
     "plan_memory": "share one arena between buffers that are not alive together",
     "bind_early": "generate the step as straight-line code over fixed buffers",
+    "capture": "GPU: record the step after two runs, and replay it as one launch",
     "check_nan": "stop at the first result with a NaN, naming the line that made it",
     "poison": "fill dead memory with NaN (for tests)",
 }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from benchctl_engines.contract import Array
+from benchctl_engines.manual.array_module import array_module
 
 
 def product_gradient(
@@ -24,7 +23,8 @@ def multiply_add_gradient(
     """c = sum(x*y + z): grad_x = y, grad_y = x, grad_z = 1; copies, so that inputs stay apart."""
     x, y, z = inputs["x"], inputs["y"], inputs["z"]
     b = x * y + z
-    return {"c": b.sum(), "grad_x": y.copy(), "grad_y": x.copy(), "grad_z": np.ones_like(z)}
+    ones = array_module(z).ones_like(z)
+    return {"c": b.sum(), "grad_x": y.copy(), "grad_y": x.copy(), "grad_z": ones}
 
 
 def as_on_the_slide(
@@ -40,7 +40,7 @@ def as_on_the_slide(
     b = a * z
     c = b.sum()
     grad_c = 1.0
-    grad_b = grad_c * np.ones_like(b)
+    grad_b = grad_c * array_module(b).ones_like(b)
     grad_a = grad_b.copy()
     grad_z = grad_b.copy()
     grad_x = grad_a * x

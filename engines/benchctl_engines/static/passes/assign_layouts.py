@@ -8,13 +8,9 @@ than it saves; a convolution whose kernel exists only for the written layout is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ...kernels.table import KernelRequest, NoKernelError, select
-from ...primitives.primitive import Primitive
 from ...primitives.specs import TensorSpec, spec
 from ..graph import Graph, Node, Value
+from ..launch import Target
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 _TO_NHWC = (0, 2, 3, 1)
@@ -30,20 +26,27 @@ _IMAGES = {
     "max_pool2d_gather": (0, 1),
 }
 _CONVOLUTIONS = ("conv2d", "conv2d_input_gradient", "conv2d_filter_gradient")
-# Measured on two cores at the shapes of VGG16: what a kernel saves for each byte of its images
-# when they need no staging, against what changing the order of a byte costs.
-_STAGING_COST = 1
-_TRANSPOSE_COST = 3
+# What a kernel saves for each byte of its images when they need no staging, against what changing
+# the order of a byte costs: on the CPU as measured on two cores at the shapes of VGG16, on a GPU as
+# its library's workspaces say, whose size is that of transposed copies.
+_COSTS = {"cpu": (1, 3), "gpu": (1, 1)}
 
 
-def assign_layouts(step: StepGraph, device: str, threads: int) -> tuple[StepGraph, dict[str, int]]:
+def assign_layouts(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
     """The step with layouts chosen; counts the operations moved to NHWC and the transposes."""
-    chosen = _worthwhile(step, _Finder(step, device, threads))
+    chosen = _worthwhile(step, _Finder(step, target), *_COSTS.get(target.device, _COSTS["cpu"]))
     if not chosen:
         return step, {"moved": 0, "transposes_added": 0}
     result = rewrite(step, _Mover(chosen).move)
     added = _transposes(result) - _transposes(step)
     return result, {"moved": len(chosen), "transposes_added": added}
+
+
+def why_as_written(target: Target) -> str:
+    """Why no chain is moved on this target; empty where some may be."""
+    if target.device == "gpu" and target.precision == "fp32":
+        return "in strict float32 a GPU's convolutions work in NCHW inside"
+    return ""
 
 
 def _transposes(step: StepGraph) -> int:
@@ -53,9 +56,8 @@ def _transposes(step: StepGraph) -> int:
 class _Finder:
     """Finds the operations that could work in NHWC, in the order of the step."""
 
-    def __init__(self, step: StepGraph, device: str, threads: int) -> None:
-        self._device = device
-        self._threads = threads
+    def __init__(self, step: StepGraph, target: Target) -> None:
+        self._target = target
         self.members: dict[Node, tuple[int, ...]] = {}
         """The places of the operands that are images, by node."""
         for node in step.nodes:
@@ -90,7 +92,10 @@ class _Finder:
         return value.node in self.members and value.spec.rank == 4 and _makes_images(value.node)
 
     def _computable(self, node: Node) -> bool:
-        """Whether the device has the kernel for NHWC images; for convolutions the same kernel."""
+        """Whether the device has the kernel for NHWC images; on the CPU, of convolutions the same.
+
+        A GPU's kernels are named by the plan that its library has for a layout.
+        """
         primitive, attributes = node.primitive, moved_attributes(node)
         places = _IMAGES[primitive.name]
         inputs = tuple(
@@ -98,22 +103,12 @@ class _Finder:
             for place, each in enumerate(node.operands)
         )
         as_written = tuple(each.spec for each in node.operands)
-        try:
-            now = self._kernel(primitive, as_written, node.attributes)
-            then = self._kernel(primitive, inputs, attributes)
-        except NoKernelError:
+        now = self._target.kernel_for(primitive.name, as_written, node.attributes)
+        then = self._target.kernel_for(primitive.name, inputs, attributes)
+        if now is None or then is None:
             return False
-        return now == then or primitive.name not in _CONVOLUTIONS
-
-    def _kernel(
-        self,
-        primitive: Primitive,
-        inputs: tuple[TensorSpec, ...],
-        attributes: Mapping[str, Any],
-    ) -> str:
-        outputs = primitive.output_specs(inputs, attributes)
-        request = KernelRequest(inputs, outputs, attributes, self._threads)
-        return select(primitive.name, self._device, request).name
+        free = self._target.device == "gpu" or primitive.name not in _CONVOLUTIONS
+        return free or now.name == then.name
 
 
 def _makes_images(node: Node) -> bool:
@@ -145,7 +140,9 @@ def moved_attributes(node: Node) -> dict[str, object]:
     return attributes
 
 
-def _worthwhile(step: StepGraph, finder: _Finder) -> dict[Node, tuple[int, ...]]:
+def _worthwhile(
+    step: StepGraph, finder: _Finder, staging_cost: int, transpose_cost: int
+) -> dict[Node, tuple[int, ...]]:
     """The members of those chains that save more than their ends cost."""
     members, readers, fetched = finder.members, consumers(step), set(step.fetches)
     chain_of = _chains(members)
@@ -163,12 +160,12 @@ def _worthwhile(step: StepGraph, finder: _Finder) -> dict[Node, tuple[int, ...]]
                     _reads_outside(each, result, members) for each in readers.get(result, ())
                 )
                 if outside or result in fetched:
-                    saved[chain] -= _TRANSPOSE_COST * result.spec.nbytes
+                    saved[chain] -= transpose_cost * result.spec.nbytes
             images += node.outputs
         if node.primitive.name in _IMAGES:
-            saved[chain] += _STAGING_COST * sum(each.spec.nbytes for each in images)
+            saved[chain] += staging_cost * sum(each.spec.nbytes for each in images)
     for chain, image in entering:
-        saved[chain] -= _TRANSPOSE_COST * image.spec.nbytes
+        saved[chain] -= transpose_cost * image.spec.nbytes
     return {node: places for node, places in members.items() if saved[chain_of[node]] > 0}
 
 

@@ -1,4 +1,4 @@
-"""Run what depends on constants alone once, with the kernels of the device that will run the rest.
+"""Run what depends on constants alone once, on the CPU, wherever the rest will run.
 
 A result may be no larger than its operands or 1 MiB, whichever is more: a folded broadcast would
 trade a cheap operation for memory.
@@ -7,7 +7,7 @@ trade a cheap operation for memory.
 from __future__ import annotations
 
 from ..graph import Graph, Node, Value, emit_constant
-from ..launch import check_nan, run_once
+from ..launch import Target, check_nan, run_once
 from ..sources import constant_source
 from ..step_graph import StepGraph, rewrite
 
@@ -15,13 +15,14 @@ _ALLOWED_BYTES = 1 << 20
 
 
 def fold_constants(
-    step: StepGraph, device: str, threads: int, refuse_nan: bool = False
+    step: StepGraph, target: Target, refuse_nan: bool = False
 ) -> tuple[StepGraph, dict[str, int]]:
     """The step with constant expressions replaced by constants; counts folded and bytes added.
 
     Raises `NanError` where `refuse_nan` and a folded value holds one.
     """
     counts = {"folded": 0, "bytes_added": 0}
+    host = target.on_host()
 
     def fold(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         if node.primitive.effect != "pure" or not operands:
@@ -33,7 +34,7 @@ def fold_constants(
         if produced > max(largest, _ALLOWED_BYTES):
             return None
         arrays = [each.node.payload for each in operands]
-        results = run_once(node, arrays, device, threads)
+        results = run_once(node, arrays, host)
         if refuse_nan:
             check_nan(node, *results)
         counts["folded"] += 1

@@ -7,10 +7,13 @@ of everything may end a group; what reads that sum comes after the loop.
 
 from __future__ import annotations
 
+import sys
+
 from ...kernels.cpu_elementwise import loops_take, operand_axes
 from ...kernels.loop_source import Instruction, Loop
 from ...primitives.primitive import PRIMITIVES
 from ..graph import Graph, Node, Value
+from ..launch import Target
 from ..step_graph import StepGraph, consumers, copy_node, pruned
 
 MAX_INPUTS = 16
@@ -18,13 +21,19 @@ MAX_INPUTS = 16
 MAX_OPERATIONS = 24
 _LIBRARY_CALLS = {"exp", "log", "tanh", "sin", "cos"}
 _LIBRARY_CALL_SIZE = 4096
-"""Above this size NumPy's vectorised functions are worth a pass of their own."""
+"""On the CPU, above this size NumPy's vectorised functions are worth a pass of their own."""
 
 
-def fuse_elementwise(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+def fuse_elementwise(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
     """The step with fused loops; counts groups and the operations in them."""
-    groups = _grow(step)
+    limit = _LIBRARY_CALL_SIZE if target.driver is None else sys.maxsize
+    groups = _grow(step, limit)
     kept = [group for group in groups if len(group) > 1]
+    if target.driver is not None:
+        readers, fetched = consumers(step), set(step.fetches)
+        kept = [
+            group for group in kept if _GroupLoop(group, readers, fetched).computable_on(target)
+        ]
     if not kept:
         return step, {"groups": 0, "operations": 0}
     counts = {"groups": len(kept), "operations": sum(len(group) for group in kept)}
@@ -38,7 +47,7 @@ def _is_sum(node: Node) -> bool:
     return node.primitive.name == "sum" and node.outputs[0].spec.shape == ()
 
 
-def _iteration_shape(node: Node) -> tuple[int, ...] | None:
+def _iteration_shape(node: Node, library_call_size: int) -> tuple[int, ...] | None:
     """The shape that the operation walks, None where it cannot be fused."""
     if _is_sum(node):
         summed = node.operands[0].spec
@@ -46,7 +55,7 @@ def _iteration_shape(node: Node) -> tuple[int, ...] | None:
     spec = node.outputs[0].spec
     if node.primitive.scalar is None or node.primitive.effect != "pure" or not spec.size:
         return None
-    if node.primitive.name in _LIBRARY_CALLS and spec.size > _LIBRARY_CALL_SIZE:
+    if node.primitive.name in _LIBRARY_CALLS and spec.size > library_call_size:
         return None
     if not loops_take(node.primitive.name, [each.spec for each in node.operands]):
         return None
@@ -61,12 +70,12 @@ def _arithmetic(node: Node) -> str:
 class _Groups:
     """Candidate groups over the step's nodes, merged while that stays legal."""
 
-    def __init__(self, step: StepGraph) -> None:
+    def __init__(self, step: StepGraph, library_call_size: int) -> None:
         self.step = step
         self.place = {node: index for index, node in enumerate(step.nodes)}
         self.group_of: dict[Node, int] = {node: index for index, node in enumerate(step.nodes)}
         self.members: dict[int, list[Node]] = {i: [node] for i, node in enumerate(step.nodes)}
-        self.shape = {node: _iteration_shape(node) for node in step.nodes}
+        self.shape = {node: _iteration_shape(node, library_call_size) for node in step.nodes}
         self.readers = consumers(step)
 
     def mergeable(self, first: int, second: int) -> bool:
@@ -130,8 +139,8 @@ def _external_operands(nodes: list[Node], inside: set[Node]) -> set[Value]:
     return {each for node in nodes for each in node.operands if each.node not in inside}
 
 
-def _grow(step: StepGraph) -> list[list[Node]]:
-    groups = _Groups(step)
+def _grow(step: StepGraph, library_call_size: int) -> list[list[Node]]:
+    groups = _Groups(step, library_call_size)
     for node in step.nodes:
         if groups.shape[node] is None:
             continue
@@ -212,6 +221,79 @@ def _in_order(units: list[list[Node]]) -> list[list[Node]]:
     return order
 
 
+class _GroupLoop:
+    """The loop of a group: its operands in order, and the values that it stores or sums."""
+
+    def __init__(
+        self, unit: list[Node], readers: dict[Value, list[Node]], fetched: set[Value]
+    ) -> None:
+        inside = set(unit)
+        shape = _walked_shape(unit[0])
+        inputs: dict[tuple[Value, tuple[int, ...]], int] = {}
+        arguments: list[tuple[Node, list[Value | int]]] = []
+        for node in unit:
+            refs: list[Value | int] = []
+            for position, operand in enumerate(node.operands):
+                if operand.node in inside:
+                    refs.append(operand)
+                    continue
+                axes = (
+                    tuple(range(len(shape)))
+                    if _is_sum(node)
+                    else operand_axes(
+                        node.primitive.name, operand.spec, position, shape, node.attributes
+                    )
+                )
+                refs.append(inputs.setdefault((operand, axes), len(inputs)))
+            arguments.append((node, refs))
+
+        number: dict[Value, int] = {}
+        instructions: list[Instruction] = []
+        sums: list[tuple[Node, int]] = []
+        for node, refs in arguments:
+            numbers = tuple(each if isinstance(each, int) else number[each] for each in refs)
+            if _is_sum(node):
+                sums.append((node, numbers[0]))
+                continue
+            number[node.outputs[0]] = len(inputs) + len(instructions)
+            instructions.append(Instruction(node.primitive.name, numbers))
+        stored = [
+            node.outputs[0]
+            for node in unit
+            if not _is_sum(node)
+            and (
+                node.outputs[0] in fetched
+                or any(reader not in inside for reader in readers.get(node.outputs[0], ()))
+            )
+        ]
+        self.operands = [value for value, _ in inputs]
+        self.results = [*stored, *(node.outputs[0] for node, _ in sums)]
+        self.loop = Loop(
+            shape=shape,
+            dtype=_arithmetic(unit[0]),
+            inputs=tuple(value.spec for value, _ in inputs),
+            axes=tuple(axes for _, axes in inputs),
+            instructions=tuple(instructions),
+            stores=tuple(number[value] for value in stored),
+            sums=tuple(value for _, value in sums),
+        )
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """Those of the fused operation."""
+        return {"loop": self.loop, "outputs": tuple(value.spec for value in self.results)}
+
+    def computable_on(self, target: Target) -> bool:
+        """Whether the device has a kernel for the group as one."""
+        specs = [each.spec for each in self.operands]
+        return target.kernel_for("fused_loop", specs, self.attributes) is not None
+
+
+def _walked_shape(node: Node) -> tuple[int, ...]:
+    """The iteration shape of an operation that is in a group."""
+    return node.operands[0].spec.shape if _is_sum(node) else node.outputs[0].spec.shape
+
+
 def _emit_group(
     graph: Graph,
     unit: list[Node],
@@ -219,60 +301,11 @@ def _emit_group(
     readers: dict[Value, list[Node]],
     fetched: set[Value],
 ) -> None:
-    inside = set(unit)
-    shape = _iteration_shape(unit[0])
-    assert shape is not None
-    inputs: dict[tuple[Value, tuple[int, ...]], int] = {}
-    arguments: list[tuple[Node, list[Value | int]]] = []
-    for node in unit:
-        refs: list[Value | int] = []
-        for position, operand in enumerate(node.operands):
-            if operand.node in inside:
-                refs.append(operand)
-                continue
-            axes = (
-                tuple(range(len(shape)))
-                if _is_sum(node)
-                else operand_axes(
-                    node.primitive.name, operand.spec, position, shape, node.attributes
-                )
-            )
-            refs.append(inputs.setdefault((operand, axes), len(inputs)))
-        arguments.append((node, refs))
-
-    number: dict[Value, int] = {}
-    instructions: list[Instruction] = []
-    sums: list[tuple[Node, int]] = []
-    for node, refs in arguments:
-        numbers = tuple(each if isinstance(each, int) else number[each] for each in refs)
-        if _is_sum(node):
-            sums.append((node, numbers[0]))
-            continue
-        number[node.outputs[0]] = len(inputs) + len(instructions)
-        instructions.append(Instruction(node.primitive.name, numbers))
-    stored = [
-        node.outputs[0]
-        for node in unit
-        if not _is_sum(node)
-        and (
-            node.outputs[0] in fetched
-            or any(reader not in inside for reader in readers.get(node.outputs[0], ()))
-        )
-    ]
-    loop = Loop(
-        shape=shape,
-        dtype=_arithmetic(unit[0]),
-        inputs=tuple(value.spec for value, _ in inputs),
-        axes=tuple(axes for _, axes in inputs),
-        instructions=tuple(instructions),
-        stores=tuple(number[value] for value in stored),
-        sums=tuple(value for _, value in sums),
-    )
-    results = [*stored, *(node.outputs[0] for node, _ in sums)]
+    group = _GroupLoop(unit, readers, fetched)
     made = graph.emit(
         PRIMITIVES["fused_loop"],
-        [moved[value] for value, _ in inputs],
-        {"loop": loop, "outputs": tuple(value.spec for value in results)},
+        [moved[value] for value in group.operands],
+        group.attributes,
         origin=unit[0].origin.touched_by("fuse_elementwise"),
     )
-    moved.update(zip(results, made.outputs, strict=True))
+    moved.update(zip(group.results, made.outputs, strict=True))

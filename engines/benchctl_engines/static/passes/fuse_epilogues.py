@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...kernels.table import KernelRequest, NoKernelError, select
 from ..graph import Graph, Node, Value
+from ..launch import Target
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 _CHANNEL_AXIS = {"NCHW": 1, "NHWC": 3}
@@ -41,9 +41,9 @@ class _Chain:
         return {**self.product.attributes, **added}
 
 
-def fuse_epilogues(step: StepGraph, device: str, threads: int) -> tuple[StepGraph, dict[str, int]]:
+def fuse_epilogues(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
     """The step with fused epilogues; counts them, and the poolings among them."""
-    finder = _Finder(step, device, threads)
+    finder = _Finder(step, target)
     # The chains are found in the old graph, where readers are known.
     ends: dict[Node, _Chain] = {}
     absorbed: set[Node] = set()
@@ -75,11 +75,10 @@ def fuse_epilogues(step: StepGraph, device: str, threads: int) -> tuple[StepGrap
 class _Finder:
     """Finds chains in a step."""
 
-    def __init__(self, step: StepGraph, device: str, threads: int) -> None:
+    def __init__(self, step: StepGraph, target: Target) -> None:
         self._readers = consumers(step)
         self._fetched = set(step.fetches)
-        self._device = device
-        self._threads = threads
+        self._target = target
 
     def chain_to(self, end: Node) -> _Chain | None:
         """The longest chain that ends at a node, where fusing it is legal and some kernel can."""
@@ -100,7 +99,7 @@ class _Finder:
         if product is None:
             return None
         chain = _Chain(product, node, relu, pool, (*nodes, product))
-        return None if pool and not self._computable(chain, end.outputs[0]) else chain
+        return chain if self._computable(chain) else None
 
     def _private(self, value: Value) -> bool:
         return value not in self._fetched and len(self._readers.get(value, ())) == 1
@@ -123,14 +122,10 @@ class _Finder:
             return product if axis == _CHANNEL_AXIS[product.attributes["layout"]] else None
         return product if product.primitive.name == "matmul" and axis == 1 else None
 
-    def _computable(self, chain: _Chain, result: Value) -> bool:
-        inputs = tuple(each.spec for each in chain.sources)
-        request = KernelRequest(inputs, (result.spec,), chain.attributes, self._threads)
+    def _computable(self, chain: _Chain) -> bool:
+        """Whether the device has the kernel; a pooling follows a convolution in its layout."""
         layouts = {node.attributes.get("layout") for node in chain.nodes} - {None}
-        if chain.product.primitive.name != "conv2d" or len(layouts) > 1:
+        if chain.pool and (chain.product.primitive.name != "conv2d" or len(layouts) > 1):
             return False
-        try:
-            select(chain.primitive, self._device, request)
-        except NoKernelError:
-            return False
-        return True
+        inputs = [each.spec for each in chain.sources]
+        return self._target.kernel_for(chain.primitive, inputs, chain.attributes) is not None

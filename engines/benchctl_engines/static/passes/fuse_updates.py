@@ -8,11 +8,12 @@ reads is no variable that this step changes: the unfused step reads that before 
 from __future__ import annotations
 
 from ..graph import Graph, Node, Value
+from ..launch import Target
 from ..sources import constant_source, variable_source
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 
-def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+def fuse_updates(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
     """The step with fused updates; counts them, and the bytes of gradients no longer made."""
     readers = consumers(step)
     fetched = set(step.fetches)
@@ -21,6 +22,9 @@ def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
 
     def private(value: Value) -> bool:
         return value not in fetched and len(readers.get(value, ())) == 1
+
+    def computable(name: str, sources: tuple[Value, ...], attributes: dict[str, object]) -> bool:
+        return target.kernel_for(name, [each.spec for each in sources], attributes) is not None
 
     def fuse(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         moved.update(zip(node.operands, operands, strict=True))
@@ -31,17 +35,20 @@ def fuse_updates(step: StepGraph) -> tuple[StepGraph, dict[str, int]]:
             return None
         gradient, scale = found
         origin = node.origin.touched_by("fuse_updates")
-        counts["bytes_not_materialised"] += gradient.spec.nbytes
         product = gradient.node
         stateless = not any(_is_state(each) for each in product.operands)
         if product.primitive.name == "matmul" and private(gradient) and stateless:
-            counts["products"] += 1
-            counts["bytes_not_materialised"] += gradient.spec.nbytes
             sources = (operands[0], *(moved[each] for each in product.operands))
             attributes = {**product.attributes, "scale": scale}
-            return emit_like(graph, "matmul_update", sources, attributes, origin)
-        counts["scaled"] += 1
+            if computable("matmul_update", sources, attributes):
+                counts["products"] += 1
+                counts["bytes_not_materialised"] += 2 * gradient.spec.nbytes
+                return emit_like(graph, "matmul_update", sources, attributes, origin)
         sources = (operands[0], moved[gradient])
+        if not computable("assign_sub_scaled", sources, {"scale": scale}):
+            return None
+        counts["scaled"] += 1
+        counts["bytes_not_materialised"] += gradient.spec.nbytes
         return emit_like(graph, "assign_sub_scaled", sources, {"scale": scale}, origin)
 
     return rewrite(step, fuse), counts

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ..launch import Target
 from ..step_graph import PassReport, StepGraph, pruned
 from ..switches import PassSwitches
-from .assign_layouts import assign_layouts
+from .assign_layouts import assign_layouts, why_as_written
 from .fold_constants import fold_constants
 from .fuse_elementwise import fuse_elementwise
 from .fuse_epilogues import fuse_epilogues
@@ -23,7 +24,7 @@ _Pass = Callable[[StepGraph], tuple[StepGraph, dict[str, int]]]
 
 
 def optimise(
-    step: StepGraph, switches: PassSwitches, device: str, threads: int
+    step: StepGraph, switches: PassSwitches, target: Target
 ) -> tuple[StepGraph, list[PassReport]]:
     """The step after all passes that are switched on, with a report of each.
 
@@ -37,6 +38,9 @@ def optimise(
             # A fused launch stands for several of the user's lines.
             reason = ("off, so that check_nan can name single operations",)
             reports.append(PassReport(name, False, before, before, 0.0, reason))
+            return current
+        if name == "assign_layouts" and (why := why_as_written(target)):
+            reports.append(PassReport(name, False, before, before, 0.0, (why,)))
             return current
         if not getattr(switches, name):
             reports.append(PassReport(name, False, before, before))
@@ -57,13 +61,19 @@ def optimise(
         return result
 
     def fold(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-        return fold_constants(current, device, threads, switches.check_nan)
+        return fold_constants(current, target, switches.check_nan)
 
     def assign(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-        return assign_layouts(current, device, threads)
+        return assign_layouts(current, target)
 
     def fuse(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-        return fuse_epilogues(current, device, threads)
+        return fuse_epilogues(current, target)
+
+    def update(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+        return fuse_updates(current, target)
+
+    def group(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
+        return fuse_elementwise(current, target)
 
     before = len(step.operations)
     step = pruned(step.nodes, step.fetches)
@@ -73,8 +83,8 @@ def optimise(
     step = apply("merge_common", merge_common, step)
     step = apply("assign_layouts", assign, step)
     step = apply("fuse_epilogues", fuse, step)
-    step = apply("fuse_updates", fuse_updates, step)
-    step = apply("fuse_elementwise", fuse_elementwise, step)
+    step = apply("fuse_updates", update, step)
+    step = apply("fuse_elementwise", group, step)
     step = keep_old_states(step)
     step = apply("schedule", schedule, step)
     return (step if switches.schedule else written_order(step)), reports

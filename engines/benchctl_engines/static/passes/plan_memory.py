@@ -53,11 +53,16 @@ class _Interval:
 
 
 def plan_memory(
-    step: StepGraph, workspace_bytes: Mapping[Node, int], held: frozenset[Value], share: bool = True
+    step: StepGraph,
+    workspace_bytes: Mapping[Node, int],
+    held: frozenset[Value],
+    share: bool = True,
+    alignment: int = ALIGNMENT,
 ) -> MemoryPlan:
     """A plan for the results that are not `held` (fed, fetched or state).
 
-    Without `share` every buffer has bytes of its own, to show what sharing is worth.
+    Offsets are multiples of `alignment`. Without `share` every buffer has bytes of its own, to
+    show what sharing is worth.
     """
     intervals, values, in_place = _intervals(step, held, share)
     workspaces: dict[Node, int] = {}
@@ -66,9 +71,10 @@ def plan_memory(
             workspaces[node] = len(intervals)
             intervals.append(_Interval(workspace_bytes[node], place, place))
     if share:
-        offsets = place_buffers([(each.nbytes, each.birth, each.death) for each in intervals])
+        spans = [(each.nbytes, each.birth, each.death) for each in intervals]
+        offsets = place_buffers(spans, alignment)
     else:
-        offsets = _side_by_side(intervals)
+        offsets = _side_by_side(intervals, alignment)
     buffers = tuple(
         Buffer(offset, each.nbytes, each.birth, each.death)
         for offset, each in zip(offsets, intervals, strict=True)
@@ -77,7 +83,9 @@ def plan_memory(
         buffers=buffers,
         values=values,
         workspaces=workspaces,
-        arena_bytes=max((each.offset + _aligned(each.nbytes) for each in buffers), default=0),
+        arena_bytes=max(
+            (each.offset + aligned(each.nbytes, alignment) for each in buffers), default=0
+        ),
         live_bytes=_live_bytes(intervals, len(step.nodes)),
         summed_bytes=sum(each.nbytes for each in intervals),
         in_place=in_place,
@@ -143,11 +151,14 @@ def _sharable(
     return None
 
 
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
+    """The least multiple of `alignment` that is not less."""
+    return -(-nbytes // alignment) * alignment
 
 
-def place_buffers(intervals: Sequence[tuple[int, int, int]]) -> list[int]:
+def place_buffers(
+    intervals: Sequence[tuple[int, int, int]], alignment: int = ALIGNMENT
+) -> list[int]:
     """Offsets for (bytes, birth, death) intervals so that none alive together overlap.
 
     Greedy by size: the largest first, each at the lowest gap that fits.
@@ -158,13 +169,13 @@ def place_buffers(intervals: Sequence[tuple[int, int, int]]) -> list[int]:
     for index in order:
         nbytes, birth, death = intervals[index]
         clashing = sorted(
-            (offsets[other], offsets[other] + _aligned(intervals[other][0]))
+            (offsets[other], offsets[other] + aligned(intervals[other][0], alignment))
             for other in placed
             if intervals[other][1] <= death and birth <= intervals[other][2]
         )
         offset = 0
         for start, end in clashing:
-            if start - offset >= _aligned(nbytes):
+            if start - offset >= aligned(nbytes, alignment):
                 break
             offset = max(offset, end)
         offsets[index] = offset
@@ -172,12 +183,12 @@ def place_buffers(intervals: Sequence[tuple[int, int, int]]) -> list[int]:
     return offsets
 
 
-def _side_by_side(intervals: Sequence[_Interval]) -> list[int]:
+def _side_by_side(intervals: Sequence[_Interval], alignment: int) -> list[int]:
     offsets: list[int] = []
     end = 0
     for each in intervals:
         offsets.append(end)
-        end += _aligned(each.nbytes)
+        end += aligned(each.nbytes, alignment)
     return offsets
 
 

@@ -1,0 +1,1 @@
+"""The GPU as a device: arrays, memory, streams, modules and libraries behind one interface."""

@@ -1,0 +1,54 @@
+"""Rows of the table for the GPU that several may take: what can be done, and what should be.
+
+The table holds a row where it can *and* should compute a request, so the first match is the choice
+by rule. `candidates` gives every row that can: whoever measures picks among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .table import Kernel, KernelRequest, Prepare, When, always, kernel
+
+if TYPE_CHECKING:
+    from ..devices.cuda.driver import Driver
+
+_ABLE: dict[str, list[Kernel]] = {}
+
+
+def gpu_row(
+    primitive: str, name: str, *, can: When, should: When = always
+) -> Callable[[Prepare], Prepare]:
+    """Decorator that adds a row which takes what it `can` compute, and first what it `should`.
+
+    `should` is asked only where `can` holds.
+    """
+
+    def register(prepare: Prepare) -> Prepare:
+        def preferred(request: KernelRequest) -> bool:
+            return can(request) and should(request)
+
+        _ABLE.setdefault(primitive, []).append(Kernel(primitive, "gpu", name, can, prepare))
+        return kernel(primitive, "gpu", name, when=preferred)(prepare)
+
+    return register
+
+
+def candidates(primitive: str, request: KernelRequest) -> tuple[Kernel, ...]:
+    """Every row that can compute the request, whether or not the rule prefers it.
+
+    They differ in time, workspace and rounding; all meet the tolerance of `request.precision`.
+    Empty for a primitive for which there is never a choice.
+    """
+    import_module(f"{__package__}.cuda_convolution")
+    return tuple(row for row in _ABLE.get(primitive, ()) if row.when(request))
+
+
+def device_of(request: KernelRequest) -> Driver:
+    """The driver that a kernel is prepared for."""
+    driver = request.driver
+    if driver is None:
+        raise ValueError("a kernel of the GPU is prepared for a driver, the request names none")
+    return driver

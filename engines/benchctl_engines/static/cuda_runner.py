@@ -1,0 +1,141 @@
+"""The static engine on a GPU: one compiled step, issued or replayed, and one wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..contract import Array, Case, DeviceClock, EngineOptions, Program, RunnerFacts, StepProfile
+from ..devices.cuda.clock import CudaClock, CudaLaunchClock
+from ..devices.cuda.opening import device_words, open_for, precision_words
+from .cuda_program import CudaProgram
+from .engine import StaticRunner
+from .profile import profile_program
+from .program import as_declared
+
+STEP_WORDS = "a step is issue and one wait; inputs are copied when loaded, results when asked for"
+
+
+class CudaStaticRunner(StaticRunner):
+    """One case on the static engine on a GPU.
+
+    Inputs are copied to the device when they are loaded, results stay there until `outputs`. A step
+    that changes no state is run and recorded when it is compiled, so that the first run is a replay
+    and checked as such; a training step is recorded in its third run, and checked by its losses.
+    """
+
+    def __init__(
+        self,
+        workload: Program,
+        case: Case,
+        parameters: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        options: EngineOptions,
+    ) -> None:
+        self._driver = open_for(options)
+        super().__init__(workload, case, parameters, inputs, options)
+        self._program: CudaProgram | None = None
+        self._clock: CudaClock | None = None
+        self._has_run = False
+
+    def compile(self) -> None:
+        """Optimise, choose kernels, compile them, place memory, and record where that is free."""
+        placeholders = list(self._placeholders.values())
+        program = self._open_session().compiled(self._fetches, placeholders)
+        assert isinstance(program, CudaProgram)
+        self._program = program
+        self._load_feeds()
+        if program.stateless:
+            program.captured.record_now()
+        self._driver.synchronize()
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy new inputs to where the compiled step reads them."""
+        super().load(inputs)
+        if self._program is not None:
+            self._load_feeds()
+
+    def _load_feeds(self) -> None:
+        program = self._compiled()
+        arrays = [self._feed[each] for each in program.feeds]
+        for feed, array in zip(program.feeds, arrays, strict=True):
+            if not as_declared(array, feed.spec):
+                raise ValueError(
+                    f"input {feed.name} expected {feed.spec}, received {array.dtype}"
+                    f"{list(array.shape)}"
+                )
+        program.load(arrays)
+
+    def issue(self) -> None:
+        """Issue one step."""
+        self._has_run = True
+        self._program.captured.run()  # type: ignore[union-attr]
+
+    def step(self) -> None:
+        """Do one step, and wait until the device has done it."""
+        self._has_run = True
+        self._program.captured.run()  # type: ignore[union-attr]
+        self._driver.synchronize()
+
+    def device_clock(self) -> DeviceClock:
+        """The clock of the stream that the step is issued to."""
+        if self._clock is None:
+            self._clock = CudaClock(self._driver)
+        return self._clock
+
+    def replays(self) -> bool:
+        """Whether the step was recorded."""
+        return self._compiled().captured.graph is not None
+
+    def outputs(self) -> dict[str, Array]:
+        """Results of the last step, copied to the host."""
+        if not self._has_run:
+            raise RuntimeError("outputs expected at least one step before it, received none")
+        self._results = self._fetched_nest()
+        return super().outputs()
+
+    def _fetched_nest(self) -> list[Array | None]:
+        """Fetched arrays in the places of their names; updates return nothing."""
+        arrays = iter(self._compiled().fetched())
+        return [None if name == "updates" else next(arrays) for name in self._names]
+
+    def facts(self) -> RunnerFacts:
+        """Passes, kernels, memory, the generated step, and the device."""
+        found = super().facts()
+        program, session = self._compiled(), self._open_session()
+        counts = {
+            name: count for name, count in found.counts.items() if not name.startswith("loops_")
+        }
+        counts["memory_bytes"] = program.memory_bytes
+        counts["constant_bytes"] = session.state.constant_bytes
+        counts["variable_bytes"] = session.state.variable_bytes
+        graph = program.captured.graph
+        recorded = (
+            f"launched one by one: {program.captured.reason or 'not yet recorded'}"
+            if graph is None
+            else f"recorded as a CUDA graph of {graph.nodes} nodes, replayed as one launch"
+        )
+        passes = [note for note in found.notes if note.startswith("pass ")]
+        precision = precision_words(self._options.precision)
+        notes = (*passes, device_words(self._driver), precision, f"the step is {recorded}")
+        return replace(found, notes=(*notes, STEP_WORDS), counts=counts)
+
+    def profile(self, steps: int) -> StepProfile:
+        """Device times of the launches, one by one even where the step is replayed."""
+        program = self._compiled()
+
+        def step() -> None:
+            program.captured.launch()
+            self._driver.synchronize()
+
+        return profile_program(program, step, steps, CudaLaunchClock(self._driver))
+
+    def _compiled(self) -> CudaProgram:
+        if self._program is None:
+            raise RuntimeError("the runner expected compile() first")
+        return self._program
+
+    def close(self) -> None:
+        """Let go of the session and its memory."""
+        super().close()
+        self._program, self._clock = None, None
