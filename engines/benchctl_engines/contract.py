@@ -187,6 +187,24 @@ class Runner(Protocol):
         """Release memory and threads."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceFinding:
+    """One piece that a device needs, what was found of it, and what helps unless it is "ok"."""
+
+    piece: str
+    status: Literal["ok", "warn", "missing"]
+    found: str
+    hint: str = ""
+
+
+@runtime_checkable
+class DiagnosedEngine(Protocol):
+    """An engine that can say what a GPU lacks, piece by piece; others need not."""
+
+    def gpu_findings(self) -> tuple[DeviceFinding, ...]:
+        """What is there and what is missing; nothing is changed."""
+
+
 @runtime_checkable
 class ProfiledRunner(Protocol):
     """A runner that can tell the time of each kernel call; others need not."""

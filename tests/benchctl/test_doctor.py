@@ -11,17 +11,23 @@ import pytest
 from benchctl.doctor import gpu, machine, software
 from benchctl.doctor.check import Check
 from benchctl.doctor.checks import run_check, run_checks
-from benchctl.doctor.gpu import Device, Driver
 from benchctl.measure import environment, limits
-from benchctl_engines.contract import Availability
+from benchctl_engines.contract import Availability, DeviceFinding
+from benchctl_engines.devices import availability
+from benchctl_engines.devices.cuda import detection, diagnosis
+from benchctl_engines.devices.cuda.detection import DeviceFound, DriverFound, Found
 
-CUDA_12 = Driver((12, 4), 0, (Device("Test GPU", 80 * 2**30),))
-CUDA_13 = Driver((13, 0), 0, (Device("Test GPU", 80 * 2**30),))
+CUDA_12 = DriverFound((12, 4), 0, (DeviceFound("Test GPU", 80 * 2**30),))
+CUDA_13 = DriverFound((13, 0), 0, (DeviceFound("Test GPU", 80 * 2**30),))
 BLAS = {"name": "openblas", "api": "blas", "version": "0.3", "architecture": "Zen", "threads": 2}
 
 
 def by_name(checks):
     return {check.name: check for check in checks}
+
+
+def by_piece(findings):
+    return {each.piece: each for each in findings}
 
 
 def test_every_finding_has_a_name_a_text_and_a_hint_unless_it_is_ok(tmp_path):
@@ -205,36 +211,64 @@ def test_engines_are_asked_for_both_devices_and_none_hides_another(monkeypatch):
     )
 
 
+ALL = frozenset({"nvrtc", "cublasLt", "cudnn", "cudnn frontend"})
+CUPY_12, CUPY_13 = ("cupy-cuda12x", "14.1"), ("cupy-cuda13x", "14.1")
+
+
 @pytest.mark.parametrize(
     ("installed", "driver", "status", "hint"),
     [
-        ([], None, "missing", "gpu-cuda13"),
-        ([], CUDA_12, "missing", "pip install 'benchctl[gpu-cuda12]'"),
-        ([], CUDA_13, "missing", "pip install 'benchctl[gpu-cuda13]'"),
-        ([("cupy-cuda12x", "14.1")], CUDA_12, "ok", ""),
-        ([("cupy-cuda12x", "14.1")], CUDA_13, "ok", ""),
-        ([("cupy-cuda13x", "14.1")], CUDA_12, "warn", "gpu-cuda12"),
-        ([("cupy-cuda12x", "14.1"), ("cupy-cuda13x", "14.1")], CUDA_13, "warn", "pip uninstall"),
+        ((), None, "missing", "gpu-cuda13"),
+        ((), CUDA_12, "missing", "pip install 'benchctl[gpu-cuda12]'"),
+        ((), CUDA_13, "missing", "pip install 'benchctl[gpu-cuda13]'"),
+        ((CUPY_12,), CUDA_12, "ok", ""),
+        ((CUPY_12,), CUDA_13, "ok", ""),
+        ((CUPY_13,), CUDA_13, "ok", ""),
+        ((CUPY_13,), CUDA_12, "warn", "gpu-cuda12"),
+        ((CUPY_12, CUPY_13), CUDA_13, "warn", "pip uninstall cupy-cuda12x cupy-cuda13x"),
     ],
 )
 def test_cupy_must_be_there_once_and_fit_the_driver(installed, driver, status, hint):
-    check = gpu.judge_cupy(installed, bool(installed), driver)
+    check = by_piece(diagnosis.judged(Found(driver, installed, bool(installed), ALL)))["cupy"]
     assert check.status == status
     assert hint in check.hint
 
 
-def test_each_missing_piece_of_a_gpu_is_its_own_finding(monkeypatch):
-    def not_there(name):
-        raise OSError("not found")
+@pytest.mark.parametrize(
+    ("library", "cupy", "status", "hint"),
+    [
+        ("nvrtc", CUPY_13, "missing", "pip install nvidia-cuda-nvrtc"),
+        ("nvrtc", CUPY_12, "missing", "pip install nvidia-cuda-nvrtc-cu12"),
+        ("cublasLt", CUPY_12, "missing", "pip install nvidia-cublas-cu12"),
+        ("cudnn", CUPY_13, "warn", "pip install nvidia-cudnn-cu13"),
+        ("cudnn frontend", CUPY_13, "warn", "nvidia-cudnn-frontend>=1.23,<1.27"),
+    ],
+)
+def test_each_missing_library_is_named_with_the_command_that_brings_it(library, cupy, status, hint):
+    found = Found(CUDA_13, (cupy,), True, ALL - {library})
+    checks = by_piece(diagnosis.judged(found))
+    assert checks[library].status == status
+    assert hint in checks[library].hint
+    others = [check for name, check in checks.items() if name != library]
+    assert {check.status for check in others} == {"ok"}
 
-    monkeypatch.setattr(gpu.ctypes, "CDLL", not_there)
-    monkeypatch.setattr(environment, "distribution_version", lambda name: "")
-    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
-    checks = gpu.gpu_checks()
-    assert [check.name for check in checks] == ["gpu driver", "gpu device", "cupy"]
+
+def test_a_gpu_without_a_driver_is_missing_piece_by_piece():
+    checks = diagnosis.judged(Found(None, (), False, frozenset()))
+    assert [check.piece for check in checks] == ["gpu driver", "gpu device", "cupy"]
     assert {check.status for check in checks} == {"missing"}
     assert "benchctl[gpu-cuda12]" in checks[2].hint
     assert "benchctl[gpu-cuda13]" in checks[2].hint
+
+
+def test_a_kernel_is_run_in_a_process_of_its_own_and_its_words_are_shown(monkeypatch):
+    monkeypatch.setattr(diagnosis, "look", lambda: Found(CUDA_13, (CUPY_13,), True, ALL))
+    checks = by_name(gpu.gpu_checks())
+    if "gpu kernel" not in checks or checks["gpu kernel"].status == "ok":
+        pytest.skip("a GPU is here")
+    # This machine has no GPU: the probe says why in one line, whatever is installed.
+    assert checks["gpu kernel"].status == "warn"
+    assert "cupy" in checks["gpu kernel"].found or "CUDA" in checks["gpu kernel"].found
 
 
 FAKE_DRIVER = """
@@ -259,12 +293,16 @@ def test_the_driver_is_asked_through_its_c_interface(monkeypatch, tmp_path, erro
         subprocess.run(build, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no C compiler to build a driver with")
-    monkeypatch.setattr(gpu, "DRIVER_LIBRARIES", (str(library),))
-    driver = gpu.read_driver()
-    devices = () if error else (Device("First", 7 * 2**30), Device("Second", 8 * 2**30))
-    assert driver == Driver((12, 4), error, devices)
-    check = gpu.device_check(driver)
+    monkeypatch.setattr(detection, "DRIVER_LIBRARIES", (str(library),))
+    found = detection.look()
+    devices = (DeviceFound("First", 7 * 2**30), DeviceFound("Second", 8 * 2**30))
+    assert found.driver == DriverFound((12, 4), error, () if error else devices)
+    check = by_piece(diagnosis.judged(found))["gpu device"]
     if error:
         assert (check.status, "100" in check.found) == ("missing", True)
     else:
-        assert check == Check("gpu device", "ok", "First (7 GiB), Second (8 GiB)")
+        words = "gpu:0 First (7 GiB), gpu:1 Second (8 GiB)"
+        assert check == DeviceFinding("gpu device", "ok", words)
+    state = availability.device_availability("gpu:2")
+    assert not state.ok
+    assert ("no CUDA device 2" in state.reason) == (not error)

@@ -8,6 +8,7 @@ import pytest
 
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
 from benchctl_engines.devices import availability
+from benchctl_engines.devices.cuda import detection
 from benchctl_engines.manual.engine import make_engine
 
 
@@ -60,15 +61,18 @@ def test_it_is_an_engine():
 def test_it_runs_on_the_cpu_and_says_what_a_gpu_lacks(monkeypatch):
     engine = make_engine()
     assert engine.availability("cpu").ok
-    for count, reason in ((None, "driver is not installed"), (1, "has only gpu:0")):
-        monkeypatch.setattr(availability, "_device_count", lambda count=count: count)
-        gpu = engine.availability("gpu:1")
+    gpus = tuple(detection.DeviceFound(f"GPU {index}", 2**30) for index in range(2))
+    two = detection.DriverFound((12, 4), 0, gpus)
+    libraries = frozenset({"nvrtc", "cublasLt"})
+    for driver, reason in ((None, "driver is not installed"), (two, "has gpu:0 to gpu:1")):
+        monkeypatch.setattr(availability, "read_driver", lambda driver=driver: driver)
+        gpu = engine.availability("gpu:2")
         assert not gpu.ok and reason in gpu.reason and "--device cpu" in gpu.hint
-    monkeypatch.setattr(availability, "_device_count", lambda: 2)
-    monkeypatch.setattr(availability, "find_spec", lambda name: None)
-    assert "cupy is not installed" in engine.availability("gpu:1").reason
-    monkeypatch.setattr(availability, "find_spec", lambda name: name)
-    assert engine.availability("gpu:1").ok
+    for cupy, reason in (((), "cupy is not installed"), ((("cupy-cuda12x", "14.1"),), "")):
+        found = detection.Found(two, cupy, bool(cupy), libraries)
+        monkeypatch.setattr(availability, "look", lambda found=found: found)
+        gpu = engine.availability("gpu:1")
+        assert gpu.ok == bool(cupy) and reason in gpu.reason
 
 
 def test_a_workload_without_a_step_by_hand_is_not_supported():

@@ -46,7 +46,10 @@ def spills(text, architecture):
     return [f"{each.name}: {each.spill_bytes} bytes" for each in made.kernels if each.spill_bytes]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(each, marks=() if each == 90 else pytest.mark.slow) for each in ARCHITECTURES],
+)
 @pytest.mark.parametrize(
     ("name", "text"), [pytest.param(*each, id=each[0]) for each in texts.all_texts()]
 )

@@ -1,17 +1,15 @@
-"""Whether a device can be used here, found without importing anything heavy."""
+"""Whether a device can be used here, found without importing or opening anything."""
 
 from __future__ import annotations
 
-import ctypes
 import re
-from importlib.util import find_spec
+from collections.abc import Iterable
 
 from ..contract import AVAILABLE, Availability
+from .cuda.detection import Problem, driver_problems, look, problems, read_driver
 from .cuda.driver import is_open
 
 _CPU_HINT = "--device cpu measures here; benchctl doctor shows what is missing"
-_EXTRA_HINT = "pip install 'benchctl[gpu-cuda12]' or 'benchctl[gpu-cuda13]', as the driver allows; "
-_LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 _GPU = re.compile(r"gpu(?::(\d+))?")
 
 
@@ -32,40 +30,20 @@ def device_availability(device: str) -> Availability:
         )
     if is_open(index):
         return AVAILABLE
-    found = cuda_availability(index)
-    if not found.ok:
-        return found
-    if find_spec("cupy") is None:
-        return Availability(
-            False, "no CUDA array library: cupy is not installed", _EXTRA_HINT + _CPU_HINT
-        )
-    return AVAILABLE
+    state = cuda_availability(index)
+    return _first(problems(look(), index)) if state.ok else state
 
 
 def cuda_availability(index: int) -> Availability:
-    """Whether the driver has a GPU of this number; nothing is opened on it."""
-    count = _device_count()
-    if count is None:
-        return Availability(
-            False,
-            "no CUDA device: the NVIDIA driver is not installed (libcuda not found)",
-            _CPU_HINT,
-        )
-    if index >= count:
-        others = "none" if count == 0 else "only gpu:0" if count == 1 else f"gpu:0 to {count - 1}"
-        return Availability(False, f"no CUDA device {index}: the driver has {others}", _CPU_HINT)
+    """Whether the driver has a GPU of this number, whatever else is installed."""
+    return _first(driver_problems(read_driver(), index))
+
+
+def _first(found: Iterable[Problem]) -> Availability:
+    """The first of what cannot be done without."""
+    for each in found:
+        if each.needed:
+            # Without a driver no installation helps.
+            hint = _CPU_HINT if each.piece == "gpu driver" else f"{each.hint}; {_CPU_HINT}"
+            return Availability(False, each.found, hint)
     return AVAILABLE
-
-
-def _device_count() -> int | None:
-    """How many GPUs the driver offers; None without a driver."""
-    for name in _LIBRARIES:
-        try:
-            library = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)):
-            return 0
-        return count.value
-    return None

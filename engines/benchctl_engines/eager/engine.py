@@ -12,6 +12,7 @@ from ..contract import (
     Array,
     Availability,
     Case,
+    DeviceFinding,
     EngineOptions,
     Paradigm,
     Program,
@@ -214,6 +215,12 @@ class EagerEngine:
     def availability(self, device: str) -> Availability:
         """Whether `device` can be used here."""
         return device_availability(device)
+
+    def gpu_findings(self) -> tuple[DeviceFinding, ...]:
+        """What the engines of ours need of a GPU; see the contract."""
+        from ..devices.cuda.diagnosis import gpu_findings
+
+        return gpu_findings()
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""

@@ -10,12 +10,12 @@ import ctypes
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 from ...contract import Array
 from .compiler import TEXT_OPTIONS
 from .cublaslt import CublasLt
+from .cudnn_plans import convolution_plan
 from .cupy_import import import_cupy
 from .driver import (
     CaptureError,
@@ -24,7 +24,6 @@ from .driver import (
     DeviceFacts,
     LibraryPlan,
     MatmulRequest,
-    NoPlanError,
     OutOfDeviceMemoryError,
 )
 from .packing import PLACE_BYTES, packer
@@ -147,11 +146,7 @@ class CupyDriver:
         """A plan of cuDNN's."""
         found = self._plans.get(request)
         if found is None:
-            try:
-                plans = import_module(f"{__package__}.cudnn_plans")
-            except ImportError as error:
-                raise NoPlanError(f"no cuDNN: {error}") from error
-            made = plans.convolution_plan(request, self.stream.ptr, self.facts)
+            made = convolution_plan(request, self.facts, self.stream.ptr)
             found = self._plans[request] = _CountedPlan(made, self._issue)
         return found
 

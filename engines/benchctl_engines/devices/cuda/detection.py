@@ -58,7 +58,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A piece that is missing or wrong, what was found, and what helps.
+    """A piece that is missing, or `present` and wrong, what was found, and what helps.
 
     Without what is not `needed` the engines run with slower kernels.
     """
@@ -67,6 +67,7 @@ class Problem:
     found: str
     hint: str
     needed: bool = True
+    present: bool = False
 
 
 def look() -> Found:
@@ -124,6 +125,7 @@ def cupy_problems(found: Found) -> Iterator[Problem]:
             "cupy",
             f"{' and '.join(names)} are both installed and overwrite each other",
             f"pip uninstall {' '.join(names)}, then {extra}",
+            present=True,
         )
     elif found.driver is not None and found.cupy_cuda is not None:
         newest = found.driver.cuda
@@ -133,6 +135,7 @@ def cupy_problems(found: Found) -> Iterator[Problem]:
                 f"{found.cupy[0][0]} needs a driver for CUDA {found.cupy_cuda}, this one runs "
                 f"CUDA {newest[0]}.{newest[1]} and older",
                 f"pip uninstall {found.cupy[0][0]}, then {extra}, or a newer driver",
+                present=True,
             )
 
 

@@ -1,9 +1,8 @@
-"""Where NVIDIA's libraries lie: in wheels of either layout, or where the system finds them."""
+"""Where NVIDIA's libraries lie: in wheels of either layout, or where the loader finds them."""
 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,11 +36,7 @@ def has_library(name: str, majors: Sequence[int]) -> bool:
         for below in _FOLDERS[name]
         for file in files
     )
-    if any(path.exists() for path in in_wheels):
-        return True
-    if ctypes.util.find_library(name) in files:
-        return True
-    return load_library(name, majors) is not None
+    return any(path.exists() for path in in_wheels) or load_library(name, majors) is not None
 
 
 def library_candidates(name: str, majors: Sequence[int]) -> Iterator[str]:
@@ -53,9 +48,6 @@ def library_candidates(name: str, majors: Sequence[int]) -> Iterator[str]:
                 if (folder / below / file).exists():
                     yield str(folder / below / file)
     yield from files
-    system = ctypes.util.find_library(name)
-    if system is not None and any(system.endswith(f".{major}") for major in majors):
-        yield system
 
 
 def include_folders() -> list[Path]:
