@@ -1,4 +1,4 @@
-"""Rows of the kernel table on the emulated GPU, beside the reference kernels in double precision."""
+"""Rows of the kernel table on an emulated GPU, beside the reference kernels in float64."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..devices.cuda.driver import MatmulRequest
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 << 20
 """What the columns of a chunk may take; one image may take more."""
+
+OPERAND_ALIGNMENT = 16
+"""Products read and write so many bytes at a time: an operand starts at a multiple."""
 
 _THREADS = 256
 
@@ -58,8 +62,11 @@ class _Unfolding:
         most = max(CHUNK_BYTES // max(image_bytes, 1), 1)
         chunks = -(-geometry.N // most)
         bounds = [geometry.N * i // max(chunks, 1) for i in range(chunks + 1)]
-        self.chunks = [_Images(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self.chunks = [_Images(a, b - a) for a, b in pairwise(bounds)]
         self.most_images = max((chunk.count for chunk in self.chunks), default=0)
+        offsets = (self.result_offset(chunk.first) for chunk in self.chunks)
+        # Whether what lies at the output positions is a matrix that a product can be given.
+        self.in_place = not self.nchw and not any(each % OPERAND_ALIGNMENT for each in offsets)
 
     def rows(self, images: int) -> int:
         """Positions of so many images."""
@@ -87,7 +94,7 @@ class _Unfolding:
         inputs = images * geometry.C * geometry.H * geometry.W
         unfolded = self.rows(images) * geometry.depth
         types, letter = index_types(geometry.dtype, [inputs, unfolded])
-        module = self.driver.module(types + text_of("im2col.cu"))
+        module = self.driver.module(types + text_of("im2col.cuh"))
         function = module.function(name, f"PP{letter}" + "i" * 13)
         count = unfolded if name == "im2col" else inputs
         sizes = geometry.C, geometry.H, geometry.W, geometry.R, geometry.S, geometry.P, geometry.Q
@@ -120,7 +127,7 @@ def _prepare_forward(request: KernelRequest) -> Prepared:
     unfolding = _Unfolding(request, geometry)
     attributes, biased = request.attributes, len(request.inputs) == 3
     pool, relu = bool(attributes.get("pool", False)), bool(attributes.get("relu", False))
-    direct = not unfolding.nchw and not pool
+    direct = unfolding.in_place and not pool
     room = Room()
     columns_at = room.take(unfolding.columns_bytes())
     made_at = room.take(0 if direct else unfolding.result_bytes())
@@ -183,7 +190,7 @@ def prepare_input_gradient(request: KernelRequest) -> Prepared:
     unfolding = _Unfolding(request, geometry)
     room = Room()
     columns_at = room.take(unfolding.columns_bytes())
-    turned_at = room.take(unfolding.result_bytes() if unfolding.nchw else 0)
+    turned_at = room.take(0 if unfolding.in_place else unfolding.result_bytes())
 
     @cache
     def steps(images: int) -> tuple[Finish | None, Product, Any]:
@@ -191,7 +198,9 @@ def prepare_input_gradient(request: KernelRequest) -> Prepared:
             (unfolding.rows(images), geometry.depth, geometry.K),
             transpose_b=unfolding.channels_last,
         )
-        turn = unfolding.reorder(images, "NCHW", "NHWC") if unfolding.nchw else None
+        turn = None
+        if not unfolding.in_place:
+            turn = unfolding.reorder(images, geometry.layout, "NHWC")
         return turn, product, unfolding.fold("col2im", images)
 
     work = [(chunk, *steps(chunk.count)) for chunk in unfolding.chunks]
@@ -222,7 +231,7 @@ def prepare_filter_gradient(request: KernelRequest) -> Prepared:
     swapped = not unfolding.channels_last
     room = Room()
     columns_at = room.take(unfolding.columns_bytes())
-    turned_at = room.take(unfolding.result_bytes() if unfolding.nchw else 0)
+    turned_at = room.take(0 if unfolding.in_place else unfolding.result_bytes())
 
     @cache
     def steps(images: int, accumulate: bool) -> tuple[Any, Finish | None, Product]:
@@ -230,7 +239,9 @@ def prepare_filter_gradient(request: KernelRequest) -> Prepared:
         product = unfolding.product(
             (*sides, unfolding.rows(images)), transpose_a=True, accumulate_scale=float(accumulate)
         )
-        turn = unfolding.reorder(images, "NCHW", "NHWC") if unfolding.nchw else None
+        turn = None
+        if not unfolding.in_place:
+            turn = unfolding.reorder(images, geometry.layout, "NHWC")
         return unfolding.fold("im2col", images), turn, product
 
     work = [(chunk, *steps(chunk.count, chunk.first > 0)) for chunk in unfolding.chunks]

@@ -97,7 +97,11 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     if not pool:
 
         def product_epilogue(
-            out: DeviceArray, x: DeviceArray, w: DeviceArray, b: DeviceArray, *workspace: DeviceArray
+            out: DeviceArray,
+            x: DeviceArray,
+            w: DeviceArray,
+            b: DeviceArray,
+            *workspace: DeviceArray,
         ) -> None:
             room = workspace[0].pointer if workspace else 0
             product.run(room, out.pointer, x.pointer, w.pointer, b.pointer)

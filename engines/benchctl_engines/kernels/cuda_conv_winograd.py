@@ -178,9 +178,9 @@ class _Convolution:
         name = "pooled_out" if self._pool else "result_out"
         P, Q = (geometry.P // 2, geometry.Q // 2) if self._pool else (geometry.P, geometry.Q)
         place = chunk.first, chunk.count, grid.per_image, grid.wide
-        # Whole tiles along a line: each row of a tile is one aligned write.
-        aligned = nchw and geometry.Q % SIDE == 0
-        flags = nchw, self._biased, self._relu, aligned
+        # Whole tiles along a line: each row of a tile can be one write.
+        whole = nchw and geometry.Q % SIDE == 0
+        flags = nchw, self._biased, self._relu, whole
         constants = (count, count, geometry.K, *place, P, Q, *map(int, flags))
         carry_out = _Launch(_function(driver, name, 3, 13), count, constants)
         return _ConvolutionStep(carry_in, Product(driver, matmul), carry_out)
@@ -234,9 +234,7 @@ class _Convolution:
             step.carry_out(out.pointer, made, added)
 
 
-@gpu_row(
-    "conv2d", "winograd", can=_can(forward_geometry), should=_should(forward_geometry)
-)
+@gpu_row("conv2d", "winograd", can=_can(forward_geometry), should=_should(forward_geometry))
 def prepare_forward(request: KernelRequest) -> Prepared:
     """y = conv(x, w)."""
     return _Convolution(request, forward_geometry(request), rotated=False).prepared()
@@ -250,9 +248,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     return _Convolution(request, forward_geometry(request), rotated=False).prepared()
 
 
-@gpu_row(
-    "conv2d_input_gradient", "winograd", can=_can(_transposed), should=_should(_transposed)
-)
+@gpu_row("conv2d_input_gradient", "winograd", can=_can(_transposed), should=_should(_transposed))
 def prepare_input_gradient(request: KernelRequest) -> Prepared:
     """dx = conv(g, rotated w)."""
     return _Convolution(request, _transposed(request), rotated=True).prepared()

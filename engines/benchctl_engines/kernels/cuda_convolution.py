@@ -1,8 +1,9 @@
 """The convolution kernels of the GPU, in the order in which they are tried.
 
-1. `gemm`: a convolution that is a matrix product. 2. `winograd`: strict float32, 3x3 and stride 1,
-where fewer multiplications pay for the transforms. 3. `cudnn`: the library's plan. 4. `im2col_gemm`:
-whatever is left, and all of it where there is no library.
+1. `gemm`: a convolution that is a matrix product.
+2. `winograd`: strict float32, 3x3 and stride 1, where fewer multiplications pay for the transforms.
+3. `cudnn`: the library's plan.
+4. `im2col_gemm`, `col2im_gemm`: what is left, and all of it where there is no library.
 """
 
 from __future__ import annotations

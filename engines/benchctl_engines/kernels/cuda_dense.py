@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _product(request: KernelRequest, first: int, **options: Any) -> Product:
     """The product of the operands `first` and the next, as the attributes transpose them."""
-    a, b = request.inputs[first : first + 2]
+    a = request.inputs[first]
     m, n = request.outputs[0].shape
     transpose_a = bool(request.attributes["transpose_a"])
     matmul = MatmulRequest(

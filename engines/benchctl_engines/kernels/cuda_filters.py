@@ -31,7 +31,7 @@ class FilterOrder:
             raise ValueError(f"{source} and {target} have the same innermost axis")
         (z,) = set(extents) - {a, b}
         types, letter = index_types(dtype, [K * C * R * S])
-        function = driver.module(types + text_of("filters.cu")).function
+        function = driver.module(types + text_of("filters.cuh")).function
         self._function = function("reorder_filters", "PPiii" + letter * 4)
         lengths = extents[a], extents[b], extents[z]
         self._constants = (*lengths, read[b], read[z], written[a], written[z])

@@ -37,7 +37,7 @@ class Finish:
         self._count = N * K * out_P * out_Q
         types, letter = index_types(dtype, [N * K * P * Q])
         signature = f"PPP{letter}iiiiiiiiii"
-        self._function = driver.module(types + text_of("im2col.cu")).function("finish", signature)
+        self._function = driver.module(types + text_of("im2col.cuh")).function("finish", signature)
         flags = source == "NCHW", target == "NCHW", pool, biased, relu
         self._constants = (self._count, K, P, Q, out_P, out_Q, *map(int, flags))
         self._grid = blocks_of(self._count, _THREADS)

@@ -1,4 +1,4 @@
-"""The text of the Winograd kernels: transforms written out from exact algebra, then winograd.cu."""
+"""Text of the Winograd kernels: transforms written out from exact algebra, then winograd.cuh."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ def winograd_text() -> str:
         "taps": transposed(matrices.filter),
     }
     made = [_product_text(name, matrix) for name, matrix in products.items()]
-    return "\n".join([*made, text_of("winograd.cu")])
+    return "\n".join([*made, text_of("winograd.cuh")])

@@ -62,9 +62,7 @@ def load(folder: Path) -> int:
     """
     libraries = _folder("cudnn", "lib")
     # The largest library holds kernels only and asks the driver for nothing.
-    asking = [
-        each for each in libraries.glob("libcudnn*.so.9") if "precompiled" not in each.name
-    ]
+    asking = [each for each in libraries.glob("libcudnn*.so.9") if "precompiled" not in each.name]
     names = driver_functions(asking)
     source, library = folder / "stub.c", folder / "libcuda.so.1"
     source.write_text(stub_text(names))

@@ -136,11 +136,12 @@ static __device__ __forceinline__ float larger(float a, float b)
     return a >= b || a != a ? a : b;
 }
 
-// Results leave the domain with bias and ReLU; with `aligned`, rows of four as one 16-byte write.
+// Results leave the domain with bias and ReLU; with `whole` tiles along a line of NCHW images, rows of
+// four as one 16-byte write, where the address allows.
 extern "C" __global__ void __launch_bounds__(128) result_out(
     float *__restrict__ out, const float *__restrict__ domain, const float *__restrict__ bias,
     int count, int point, int channels, int first, int tiles, int image_tiles, int tiles_wide,
-    int P, int Q, int nchw, int biased, int relu, int aligned)
+    int P, int Q, int nchw, int biased, int relu, int whole)
 {
     int i = blockIdx.x * 128 + threadIdx.x;
     if (i >= count) return;
@@ -150,6 +151,7 @@ extern "C" __global__ void __launch_bounds__(128) result_out(
     out_of_domain(made, domain, i, point);
     float added = biased ? bias[at.channel] : 0.0f;
     int q0 = at.tw * 4;
+    bool aligned = whole && (unsigned long long)out % 16 == 0;
 #pragma unroll
     for (int a = 0; a < 4; a++) {
         int p = at.th * 4 + a;
@@ -171,7 +173,7 @@ extern "C" __global__ void __launch_bounds__(128) result_out(
 extern "C" __global__ void __launch_bounds__(128) pooled_out(
     float *__restrict__ out, const float *__restrict__ domain, const float *__restrict__ bias,
     int count, int point, int channels, int first, int tiles, int image_tiles, int tiles_wide,
-    int P, int Q, int nchw, int biased, int relu, int aligned)
+    int P, int Q, int nchw, int biased, int relu, int whole)
 {
     int i = blockIdx.x * 128 + threadIdx.x;
     if (i >= count) return;
@@ -181,6 +183,7 @@ extern "C" __global__ void __launch_bounds__(128) pooled_out(
     out_of_domain(made, domain, i, point);
     float added = biased ? bias[at.channel] : 0.0f;
     int q0 = at.tw * 2;
+    bool aligned = whole && (unsigned long long)out % 8 == 0;
 #pragma unroll
     for (int a = 0; a < 2; a++) {
         int p = at.th * 2 + a;
@@ -234,7 +237,7 @@ extern "C" __global__ void __launch_bounds__(128) filter_in(
 }
 
 // The gradient of filter i: the sum over groups of tiles, in their order, out of the domain.
-extern "C" __global__ void __launch_bounds__(128) filter_out(
+extern "C" __global__ void __launch_bounds__(128, 4) filter_out(
     float *__restrict__ filters, const float *__restrict__ domain, int count, int groups,
     int filter_step, int tap_step)
 {
@@ -248,6 +251,7 @@ extern "C" __global__ void __launch_bounds__(128) filter_out(
         for (int a = 0; a < 6; a++) {
             const float *from = domain + (a * 6 + b) * (long long)count * groups + i;
             float sum = from[0];
+#pragma unroll 1
             for (int group = 1; group < groups; group++) sum += from[group * (long long)count];
             column[a] = sum;
         }
