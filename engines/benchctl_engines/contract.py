@@ -22,6 +22,8 @@ Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
 Precision = Literal["fp32", "tf32"]
 """How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
+Objectives = Mapping[str, tuple[str, ...]]
+"""By the name of a scalar among a program's values, the parameters that it trains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Program(Protocol):
         """Names of the inputs and parameters whose gradients a `gradient` step returns."""
 
     def learning_rate(self, case: Case) -> float:
-        """Step size of the plain SGD update of a `training` step."""
+        """Step size of the plain SGD update of a `training` step; see `UpdatingProgram`."""
 
     def program(
         self, ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case
@@ -140,11 +142,102 @@ class Outputs:
 
     `values` are returned by every step under their names. `objective` is what a gradient or
     training step differentiates; where it is no scalar, `seed` is its cotangent (same shape).
+    `updates` are new values of parameters that the training step of an `UpdatingProgram` assigns
+    when it ends, such as moving averages.
     """
 
     values: Mapping[str, Any]
     objective: Any = None
     seed: Any = None
+    updates: Mapping[str, Any] | None = None
+
+
+@runtime_checkable
+class UpdatingProgram(Protocol):
+    """A program that states the updates of a training step itself; others get plain SGD.
+
+    Whatever a step keeps for the next, such as the velocities of an optimizer, is a parameter that
+    no objective trains.
+    """
+
+    def objectives(self, case: Case) -> Objectives | None:
+        """What each objective trains; None where the case is content with plain SGD."""
+
+    def update(
+        self, ops: Any, parameters: Mapping[str, Any], gradients: Mapping[str, Any], case: Case
+    ) -> Mapping[str, Any]:
+        """New values of parameters by name, computed with `ops` from the old ones.
+
+        `gradients` has one for each trained parameter. A parameter without a new value stays.
+        """
+
+
+class UpdateError(ValueError):
+    """Updates that do not fit the parameters of a program."""
+
+
+def objectives_of(workload: Program, case: Case) -> Objectives | None:
+    """The objectives of a training step, None where it is plain SGD or no training step.
+
+    Raises `UpdateError` where two objectives train one parameter.
+    """
+    stated = getattr(workload, "objectives", None)
+    if stated is None or workload.step(case) != "training":
+        return None
+    objectives: Objectives | None = stated(case)
+    if objectives is None:
+        return None
+    trainer: dict[str, str] = {}
+    for objective, names in objectives.items():
+        for name in names:
+            if name in trainer:
+                raise UpdateError(
+                    f"objectives expected each parameter under one objective, received {name!r} "
+                    f"under {trainer[name]!r} and {objective!r}; train it by their sum"
+                )
+            trainer[name] = objective
+    return objectives
+
+
+def new_parameters(
+    from_program: Mapping[str, Any] | None,
+    from_update: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The new values of a step: `Outputs.updates` and those of `update`.
+
+    Raises `UpdateError` on a name that is no parameter's or comes twice, and on another shape.
+    """
+    given = from_program or {}
+    for name in given:
+        if name in from_update:
+            raise UpdateError(
+                f"a step expected one new value of each parameter, received two of {name!r}: "
+                "one in Outputs.updates and one from update; leave one out"
+            )
+    found = {**given, **from_update}
+    for name, value in found.items():
+        old = parameters.get(name)
+        if old is None:
+            raise UpdateError(
+                f"a step expected new values of its parameters, received one of {name!r}; "
+                f"the parameters are {', '.join(parameters) or 'none'}"
+            )
+        if tuple(value.shape) != tuple(old.shape):
+            raise UpdateError(
+                f"the new value of {name!r} expected shape {tuple(old.shape)}, "
+                f"received {tuple(value.shape)}; an update may not change a parameter's shape"
+            )
+    return found
+
+
+def refuse_updates(outputs: Outputs) -> None:
+    """Raise `UpdateError` where a plain training step was given updates of its own."""
+    if outputs.updates:
+        raise UpdateError(
+            f"Outputs.updates gives new values of {', '.join(outputs.updates)}, and the program "
+            "states no objectives, so that nothing would assign them; define objectives(case)"
+        )
 
 
 class ByHand(Protocol):

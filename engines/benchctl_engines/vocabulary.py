@@ -9,12 +9,20 @@ P Q output. Filters are stored [K, C, R, S] for layout NCHW and [R, S, C, K] for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 Tensor = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 NO_PADDING: Padding = ((0, 0), (0, 0))
+
+
+def transposed_size(
+    positions: int, window: int, stride: int, padding: Pair, output_padding: int
+) -> int:
+    """Size of the result of a transposed convolution along one axis."""
+    return (positions - 1) * stride + window - sum(padding) + output_padding
 
 
 class Vocabulary(Protocol):
@@ -97,6 +105,9 @@ class Vocabulary(Protocol):
     def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
         """Zeros before and after every axis: ((before, after), ...)."""
 
+    def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+        """Tensors side by side along `axis`; their other sizes are equal."""
+
     # Linear algebra and vision -----------------------------------------------------------------
 
     def matmul(
@@ -114,6 +125,23 @@ class Vocabulary(Protocol):
     ) -> Tensor:
         """Cross-correlation of x with the filters w."""
 
+    def conv2d_transpose(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        output_padding: Pair = (0, 0),
+        layout: str = "NCHW",
+    ) -> Tensor:
+        """Transposed convolution: how `conv2d` with these arguments carries a gradient back.
+
+        x has the K channels and P, Q positions of that convolution's output, the result its C
+        channels and (P - 1) * stride + R - top - bottom + output_padding rows; an output padding
+        is smaller than the stride. Filters are stored as for `conv2d`: [K, C, R, S] or
+        [R, S, C, K].
+        """
+
     def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
         """x + b with the vector b along `axis` (1 for NCHW images, -1 for NHWC and matrices)."""
 
@@ -126,6 +154,16 @@ class Vocabulary(Protocol):
         layout: str = "NCHW",
     ) -> Tensor:
         """Maximum over windows; `stride` is the window where None; a tie goes to the first."""
+
+    def average_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        """Mean over windows, padding not counted; `stride` is the window where None."""
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean over the batch of -log softmax(logits)[label]: [N, classes], int [N] -> []."""

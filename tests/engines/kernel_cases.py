@@ -188,6 +188,24 @@ def pool_gather_oracle(u, offsets, *, window, stride, padding, layout):
     return out
 
 
+def average_oracle(x, *, window, stride, padding, layout):
+    inside = windows(np.ones_like(to_nchw(x, layout)), window, stride, padding)
+    seen = windows(to_nchw(x, layout), window, stride, padding)
+    return from_nchw(seen.sum((-2, -1)) / inside.sum((-2, -1)), layout)
+
+
+def average_gradient_oracle(g, *, input_shape, window, stride, padding, layout):
+    dx = np.zeros(input_shape)
+    target, g = to_nchw(dx, layout), to_nchw(g, layout)
+    H, W = target.shape[2:]
+    for n, c, p, q in np.ndindex(*g.shape):
+        top, left = p * stride[0] - padding[0][0], q * stride[1] - padding[1][0]
+        rows = slice(max(top, 0), min(top + window[0], H))
+        columns = slice(max(left, 0), min(left + window[1], W))
+        target[n, c, rows, columns] += g[n, c, p, q] / target[n, c, rows, columns].size
+    return dx
+
+
 def softmax(logits):
     weights = np.exp(logits - logits.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
@@ -373,6 +391,14 @@ def pooling_cases() -> Iterator[KernelCase]:
         yield KernelCase(
             "max_pool2d_gather", (x, offsets), attributes, pool_gather_oracle, label=name
         )
+        yield KernelCase("average_pool2d", (x,), attributes, average_oracle, label=name)
+        yield KernelCase(
+            "average_pool2d_gradient",
+            (g,),
+            {**attributes, "input_shape": x.shape},
+            average_gradient_oracle,
+            label=name,
+        )
 
 
 def loss_cases() -> Iterator[KernelCase]:
@@ -478,6 +504,21 @@ def shaping_cases() -> Iterator[KernelCase]:
     yield KernelCase("pad", (draw(3),), {"low": (2,), "high": (0,), "interior": (0,)}, pad_oracle)
 
 
+def concatenate_cases() -> Iterator[KernelCase]:
+    for axis, shapes in (
+        (0, ((2, 3), (4, 3))),
+        (1, ((2, 0), (2, 1), (2, 5))),
+        (2, ((3, 1, 2), (3, 1, 2))),
+    ):
+        parts = tuple(draw(*shape, seed=place) for place, shape in enumerate(shapes))
+        yield KernelCase("concatenate", parts, {"axis": axis}, concatenate_oracle)
+
+
+def concatenate_oracle(*parts, axis):
+    moved = [row for part in parts for row in np.moveaxis(part, axis, 0)]
+    return np.moveaxis(np.array(moved), 0, axis)
+
+
 def state_cases() -> Iterator[KernelCase]:
     for shape in ((3, 4), (70000,), ()):
         var, value, scalar = draw(*shape), draw(*shape, seed=1), np.array(0.5)
@@ -517,6 +558,7 @@ def all_cases() -> list[KernelCase]:
         *loss_cases(),
         *reduction_cases(),
         *shaping_cases(),
+        *concatenate_cases(),
         *state_cases(),
     ]
 

@@ -83,6 +83,19 @@ WRONG_CALLS = {
         ops.reshape(x, (1, 1, 2, 3)), ops.reshape(x, (1, 1, 2, 3)), layout="CHWN"
     ),
     "max_pool2d": lambda ops, x: ops.max_pool2d(ops.reshape(x, (1, 1, 2, 3)), (3, 3)),
+    "average_pool2d": lambda ops, x: ops.average_pool2d(ops.reshape(x, (1, 1, 2, 3)), (3, 3)),
+    "conv2d_transpose channels": lambda ops, x: ops.conv2d_transpose(
+        ops.reshape(x, (1, 2, 3, 1)), ops.reshape(x, (1, 1, 2, 3))
+    ),
+    "conv2d_transpose output padding": lambda ops, x: ops.conv2d_transpose(
+        ops.reshape(x, (1, 1, 2, 3)), ops.reshape(x, (1, 1, 2, 3)), output_padding=(1, 0)
+    ),
+    "conv2d_transpose padding": lambda ops, x: ops.conv2d_transpose(
+        ops.reshape(x, (1, 1, 2, 3)), ops.reshape(x, (1, 1, 2, 3)), padding=((3, 3), (0, 0))
+    ),
+    "concatenate": lambda ops, x: ops.concatenate([x, ops.transpose(x)], 1),
+    "concatenate ranks": lambda ops, x: ops.concatenate([x, ops.reshape(x, (6,))]),
+    "concatenate nothing": lambda ops, x: ops.concatenate([]),
     "bias_add": lambda ops, x: ops.bias_add(x, x),
     "softmax_cross_entropy": lambda ops, x: ops.softmax_cross_entropy(x, x),
     "mean of nothing": lambda ops, x: ops.mean(ops.slice(x, (0, 0), (0, 3))),
@@ -109,7 +122,15 @@ def test_wrong_calls_say_what_was_expected_and_received(name):
 NAMED_AT_BUILD = [
     name
     for name in WRONG_CALLS
-    if name not in ("reshape -1", "mean of nothing", "axis twice", "axis out of range")
+    if name
+    not in (
+        "reshape -1",
+        "mean of nothing",
+        "axis twice",
+        "axis out of range",
+        "concatenate nothing",
+    )
+    and not name.startswith("conv2d_transpose")
 ]
 
 

@@ -25,6 +25,7 @@ from benchctl_engines.primitives.losses import (
     softmax_cross_entropy_gradient_seed,
 )
 from benchctl_engines.primitives.pooling import (
+    average_pool2d_gradient,
     max_pool2d,
     max_pool2d_gather,
     max_pool2d_gradient,
@@ -295,6 +296,11 @@ def _shaping_cases():
         case = _smooth(lambda x, attributes=attributes: slice_primitive(x, **attributes))
         yield Case(f"slice-{starts}-{stops}-{steps}", case, x)
     yield Case("pad", _smooth(lambda x: ops.pad(x, ((1, 0), (0, 2), (3, 1)))), x)
+    for axis, shapes in ((0, ((2, 3), (1, 3), (0, 3))), (-1, ((2, 1, 3), (2, 1, 2)))):
+        case = _smooth(lambda *xs, axis=axis: ops.concatenate(xs, axis))
+        yield Case(f"concatenate-{axis}", case, tuple(_away(36, *shape) for shape in shapes))
+    twice = _smooth(lambda x: ops.concatenate([x, ops.exp(x), x], 1))
+    yield Case("concatenate-one-operand-twice", twice, x)
     for shape, interior in (((2, 3), (1, 2)), ((1, 4), (3, 0)), ((0, 2), (1, 1)), ((1, 0), (0, 2))):
         attributes = {"low": (1, 0), "high": (2, 1), "interior": interior}
         case = _smooth(lambda x, attributes=attributes: pad_primitive(x, **attributes))
@@ -349,6 +355,18 @@ def _convolution_cases():
             def to_filter(x, g, window=window, shape=w_shape):
                 return conv2d_filter_gradient(x, g, filter_shape=shape, **window)
 
+            def transposed(x, w, window=window):
+                return ops.conv2d_transpose(x, w, output_padding=(0, 0), **window)
+
+            rows, columns = (
+                (size - 1) * step + reach - sum(around)
+                for size, step, reach, around in zip(
+                    y[2:] if layout == "NCHW" else y[1:3], stride, filters[1:], padding, strict=True
+                )
+            )
+            if min(rows, columns) > 0:
+                label = f"conv2d_transpose-{layout}-{number}"
+                yield Case(label, _smooth(transposed), (g, w))
             yield Case(f"conv2d-{layout}-{number}", _smooth(convolve), (x, w))
             yield Case(f"conv2d_input_gradient-{layout}-{number}", _smooth(to_input), (g, w))
             yield Case(f"conv2d_filter_gradient-{layout}-{number}", _smooth(to_filter), (x, g))
@@ -381,7 +399,16 @@ def _pooling_cases():
                 offsets = max_pool2d(x, **attributes)[1]
                 return max_pool2d_gather(ops.multiply(u, u), offsets, **attributes)
 
+            def average(x, attributes=attributes):
+                return ops.average_pool2d(x, **attributes)
+
+            def share(g, attributes=attributes, shape=shape):
+                return average_pool2d_gradient(g, input_shape=shape, **attributes)
+
             pooled = pool(eager.tensor(x)).shape
+            shared = (_away(37, *pooled),)
+            yield Case(f"average_pool2d-{layout}-{number}", _smooth(average), (x,))
+            yield Case(f"average_pool2d_gradient-{layout}-{number}", _smooth(share), shared)
             yield Case(f"max_pool2d-{layout}-{number}", _smooth(pool), (x,))
             yield Case(f"max_pool2d_gradient-{layout}-{number}", scatter, (x, _away(30, *pooled)))
             yield Case(f"max_pool2d_gather-{layout}-{number}", gather, (x, u))
@@ -556,6 +583,9 @@ FAULTS = [
     ("slice", "slice-(0, 0, 0)-(2, 3, 4)-(1, 2, 3)", 1),
     ("max_pool2d", "max_pool2d-NHWC-0", 1),
     ("max_pool2d_gradient", "max_pool2d-NHWC-0", 2),
+    ("average_pool2d", "average_pool2d-NCHW-2", 1),
+    ("average_pool2d_gradient", "average_pool2d-NHWC-2", 2),
+    ("concatenate", "concatenate--1", 1),
     ("softmax_cross_entropy", "softmax_cross_entropy", 1),
     ("softmax_cross_entropy_gradient", "softmax_cross_entropy", 2),
 ]

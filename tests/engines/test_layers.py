@@ -48,6 +48,10 @@ FORBIDDEN = {
     "benchctl_engines.eager": ("benchctl_engines.static", "benchctl_engines.manual"),
     "benchctl_engines.static": ("benchctl_engines.eager", "benchctl_engines.manual"),
     "benchctl_engines.manual": ("benchctl_engines.eager", "benchctl_engines.static"),
+    "benchctl_engines.layers": tuple(
+        f"benchctl_engines.{name}"
+        for name in ("primitives", "kernels", "devices", "eager", "static", "manual", "peers")
+    ),
     "benchctl_engines.contract": tuple(
         f"benchctl_engines.{name}"
         for name in ("primitives", "kernels", "devices", "eager", "static", "manual")
@@ -122,6 +126,7 @@ def test_every_package_was_found(package):
         ("benchctl_engines.primitives.losses", "def f():\n    from ..static import Graph"),
         ("benchctl_engines.kernels.cpu_gemm", "import benchctl_engines.eager.tensor"),
         ("benchctl_engines.eager.tape", "from ..static.graph import Value"),
+        ("benchctl_engines.layers.losses", "from ..primitives import operations"),
         ("benchctl_engines.static.passes.prune", "from ...eager import tensor"),
         ("benchctl_engines.manual.layers", "from ..eager.tensor import Tensor"),
         ("benchctl_engines.manual.layers", "if True:\n    from benchctl_engines import static"),

@@ -131,6 +131,7 @@ EXPRESSIONS = {
     "broadcast_to": (lambda o, a: o.broadcast_to(a, (2, 3, 4)), A),
     "slice": (lambda o, a: o.slice(a, (0, 1), (3, 4), (2, 3)), A),
     "pad": (lambda o, a: o.pad(a, ((1, 0), (0, 2))), A),
+    "concatenate": (lambda o, a, b: o.concatenate([a, o.exp(b), a], 1), AB),
     "matmul": (lambda o, a, b: o.matmul(a, b, transpose_a=True), AB),
     "bias of rows": (lambda o, a, b: o.bias_add(a, b, axis=0), {"a": (3, 4), "b": (3,)}),
 }
@@ -157,14 +158,15 @@ def test_convolutions_and_poolings_of_any_geometry(data):
     height, width = data.draw(st.integers(rows, 8)), data.draw(st.integers(columns, 8))
     nchw = layout == "NCHW"
     image = (2, 3, height, width) if nchw else (2, height, width, 3)
-    if data.draw(st.booleans()):
+    kind = data.draw(st.sampled_from(["conv2d", "max_pool2d", "average_pool2d"]))
+    if kind == "conv2d":
         filters = (4, 3, rows, columns) if nchw else (rows, columns, 3, 4)
         workload = Written(
             lambda o, x, w: o.conv2d(x, w, stride, padding, layout), {"x": image, "w": filters}
         )
     else:
         workload = Written(
-            lambda o, x: o.max_pool2d(x, (rows, columns), stride, padding, layout), {"x": image}
+            lambda o, x: getattr(o, kind)(x, (rows, columns), stride, padding, layout), {"x": image}
         )
     parameters, inputs = drawn(workload, {}, seed=data.draw(st.integers(0, 99)))
     model = model_file(workload, {}, parameters, inputs)

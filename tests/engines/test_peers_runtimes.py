@@ -163,6 +163,11 @@ class EveryOperation(Workload):
             "bias_add": ops.bias_add(maps, parameters["bias"], axis=1),
             "bias_in_gemm": ops.bias_add(ops.matmul(w, x, True, True), ops.sum(x, (1,))),
             "max_pool2d": ops.max_pool2d(image, (3, 2), (2, 2), ((1, 1), (0, 1))),
+            "conv2d_transpose": ops.conv2d_transpose(
+                maps, parameters["filters"], (2, 1), ((1, 0), (2, 1)), (1, 0)
+            ),
+            "average_pool2d": ops.average_pool2d(image, (3, 2), (2, 2), ((1, 1), (0, 1))),
+            "concatenate": ops.concatenate([x, ops.exp(x)], axis=1),
             "loss": ops.softmax_cross_entropy(x, inputs["labels"]),
             "given": x,
             "learned": w,
@@ -237,7 +242,8 @@ def test_biases_are_operands_of_convolutions_and_products():
 
 
 def test_every_operation_without_random_numbers_has_a_node():
-    derived = {"mean", "random_uniform", "random_normal"}  # a mean is a sum and a product
+    # A mean is a sum and a product, a transposed convolution the gradient of one.
+    derived = {"mean", "conv2d_transpose", "random_uniform", "random_normal"}
     names = {name for name in vars(Vocabulary) if not name.startswith("_")}
     assert names - derived <= set(onnx_nodes.NODE_RULES)
 

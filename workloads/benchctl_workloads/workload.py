@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchctl_engines.contract import Array, ByHand, Case, Outputs, Step
+from benchctl_engines.contract import Array, ByHand, Case, Objectives, Outputs, Step
 
 AxisValue = str | int | float
 
@@ -116,6 +116,23 @@ class Workload:
     def learning_rate(self, case: Case) -> float:
         """Step size of the SGD update of a training step."""
         return 0.01
+
+    def objectives(self, case: Case) -> Objectives | None:
+        """What each objective of a training step trains, where it is more than plain SGD.
+
+        By the name of a scalar among the program's values, the names of parameters. `update` is
+        then asked for their new values.
+        """
+        return None
+
+    def update(
+        self, ops: Any, parameters: Mapping[str, Any], gradients: Mapping[str, Any], case: Case
+    ) -> Mapping[str, Any]:
+        """New values of parameters by name, computed with `ops`; the others stay as they are."""
+        raise NotImplementedError(
+            f"the workload {self.name} states objectives and no updates; define "
+            "update(ops, parameters, gradients, case)"
+        )
 
     def by_hand(self, case: Case) -> ByHand | None:
         """The step in NumPy with gradients derived by hand, for the engine `numpy`."""

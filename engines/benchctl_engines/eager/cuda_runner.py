@@ -5,33 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..contract import Array, Case, DeviceClock, EngineOptions, Program, RunnerFacts, StepProfile
+from typing import Any
+
+from ..contract import (
+    Array,
+    Case,
+    DeviceClock,
+    EngineOptions,
+    Program,
+    RunnerFacts,
+    StepProfile,
+    objectives_of,
+)
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.device import CudaDevice
 from ..devices.cuda.opening import device_words, open_for, precision_words
-from .engine import EagerRunner
+from .engine import EagerRunner, UpdatingRunner
 from .profile import profile_steps
 
 
-class CudaEagerRunner(EagerRunner):
-    """One case on the eager engine on a GPU.
+class _OnCuda(EagerRunner):
+    """One case on the eager engine on a GPU; comes before the runner of the step among the bases.
 
     Parameters and inputs are copied to the device when built and loaded, results to the host when
     they are asked for; a step is what the program issues, and one wait at its end.
     """
 
-    def __init__(
-        self,
-        workload: Program,
-        case: Case,
-        parameters: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        options: EngineOptions,
-    ) -> None:
+    def __init__(self, options: EngineOptions, *arguments: Any) -> None:
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
-        super().__init__(workload, case, parameters, inputs, options, device)
+        super().__init__(*arguments, device)
         self._clock: CudaClock | None = None
 
     def issue(self) -> None:
@@ -68,3 +72,26 @@ class CudaEagerRunner(EagerRunner):
         """Let go of all tensors and their memory."""
         super().close()
         self._clock = None
+
+
+class CudaEagerRunner(_OnCuda):
+    """A forward, gradient or plain training step."""
+
+
+class CudaUpdatingRunner(_OnCuda, UpdatingRunner):
+    """A training step whose updates the program states itself."""
+
+
+def make_cuda_runner(
+    workload: Program,
+    case: Case,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    options: EngineOptions,
+) -> EagerRunner:
+    """The runner for what a step of the case is."""
+    arguments = (workload, case, parameters, inputs, options)
+    objectives = objectives_of(workload, case)
+    if objectives is None:
+        return CudaEagerRunner(options, *arguments)
+    return CudaUpdatingRunner(options, objectives, *arguments)

@@ -14,11 +14,15 @@ from ..contract import (
     Case,
     DeviceFinding,
     EngineOptions,
+    Objectives,
     Paradigm,
     Program,
     RunnerFacts,
     StepProfile,
     Switch,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
 )
 from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
@@ -27,6 +31,8 @@ from ..kernels.compile_tally import TALLY
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from .entries import Leaf
+from .partial_walks import gradients_of_each
 from .profile import profile_steps
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, tensor
@@ -112,13 +118,16 @@ class EagerRunner:
     def build(self) -> None:
         """Wrap the parameters and inputs as tensors."""
         parameters, inputs = self._arrays
-        if self._kind == "training":
-            self._wanted = tuple(parameters)
-        elif self._kind == "gradient":
-            self._wanted = self._workload.differentiate(self._case)
+        self._wanted = self._wanted_names()
         self._gradient_names = [f"grad_{name}" for name in self._wanted]
         self._parameters = {name: self._wrap(name, array) for name, array in parameters.items()}
         self.load(inputs)
+
+    def _wanted_names(self) -> tuple[str, ...]:
+        """The inputs and parameters whose gradients a step takes."""
+        if self._kind == "training":
+            return tuple(self._arrays[0])
+        return self._workload.differentiate(self._case) if self._kind == "gradient" else ()
 
     def _wrap(self, name: str, array: Array) -> Tensor:
         return tensor(array, requires_grad=name in self._wanted, device=self.device)
@@ -147,8 +156,9 @@ class EagerRunner:
         seeds = None if outputs.seed is None else [outputs.seed]
         found = gradients(outputs.objective, self._sources, seeds)
         self._results = outputs.values
-        del outputs
         if self._kind == "training":
+            refuse_updates(outputs)
+            del outputs
             self._update(self._sources, found)
         else:
             self._gradients = found
@@ -167,10 +177,7 @@ class EagerRunner:
         results = {name: each.numpy() for name, each in self._results.items()}
         for name, each in zip(self._gradient_names, self._gradients, strict=False):
             if each is None:
-                raise ValueError(
-                    f"the gradient of {name.removeprefix('grad_')!r} was asked for, and nothing "
-                    "that is differentiated depends on it"
-                )
+                raise _no_gradient(name.removeprefix("grad_"))
             results[name] = each.numpy()
         if self._kind == "training":
             for name, parameter in self._parameters.items():
@@ -198,6 +205,73 @@ class EagerRunner:
         self._results, self._gradients = _NOTHING, ()
         self._parameters, self._inputs, self._sources = {}, {}, []
         self.device.pool.clear()
+
+
+class UpdatingRunner(EagerRunner):
+    """A training step whose updates the program states itself.
+
+    New values take the place of the old ones: nothing is copied.
+    """
+
+    def __init__(self, objectives: Objectives, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._objectives = objectives
+
+    def _wanted_names(self) -> tuple[str, ...]:
+        return tuple(name for names in self._objectives.values() for name in names)
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Take new inputs without copying them."""
+        super().load(inputs)
+        self._sources = []  # parameters are replaced at every step
+
+    def step(self) -> None:
+        """Run the program, one backward for each objective, and the program's update."""
+        self._results = _NOTHING
+        self._ops.begin_step(self._steps)
+        self._steps += 1
+        parameters = self._parameters
+        outputs = self._program(self._ops, parameters, self._inputs, self._case)
+        found = gradients_of_each(
+            [
+                (outputs.values[objective], [parameters[name] for name in names])
+                for objective, names in self._objectives.items()
+            ]
+        )
+        given = {}
+        for name, gradient in zip(self._wanted, found, strict=True):
+            if gradient is None:
+                raise _no_gradient(name)
+            given[name] = gradient
+        self._results = outputs.values
+        with no_grad():
+            updated = self._workload.update(  # type: ignore[attr-defined]
+                self._ops, parameters, given, self._case
+            )
+        for name, value in new_parameters(outputs.updates, updated, parameters).items():
+            made = parameters[name] = Tensor(value.array, value.kind)
+            if name in self._wanted:
+                made.entry = Leaf(made)
+
+
+def _no_gradient(name: str) -> ValueError:
+    return ValueError(
+        f"the gradient of {name!r} was asked for, and nothing that is differentiated depends on it"
+    )
+
+
+def make_runner(
+    workload: Program,
+    case: Case,
+    parameters: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    options: EngineOptions,
+    device: Device | None = None,
+) -> EagerRunner:
+    """The runner for what a step of the case is."""
+    arguments = (workload, case, parameters, inputs, options, device)
+    objectives = objectives_of(workload, case)
+    return EagerRunner(*arguments) if objectives is None else UpdatingRunner(objectives, *arguments)
 
 
 class EagerEngine:
@@ -240,10 +314,10 @@ class EagerEngine:
     ) -> EagerRunner:
         """A runner that executes the program every step."""
         if gpu_index(options.device) is not None:
-            from .cuda_runner import CudaEagerRunner
+            from .cuda_runner import make_cuda_runner
 
-            return CudaEagerRunner(workload, case, parameters, inputs, options)
-        return EagerRunner(workload, case, parameters, inputs, options)
+            return make_cuda_runner(workload, case, parameters, inputs, options)
+        return make_runner(workload, case, parameters, inputs, options)
 
 
 def make_engine() -> EagerEngine:
@@ -251,4 +325,4 @@ def make_engine() -> EagerEngine:
     return EagerEngine()
 
 
-__all__ = ["EagerEngine", "EagerRunner", "EagerVocabulary", "make_engine"]
+__all__ = ["EagerEngine", "EagerRunner", "EagerVocabulary", "make_engine", "make_runner"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..contract import Array, Case, EngineOptions, Program, as_float64
 from ..devices.cpu import Device
-from .engine import EagerRunner
+from .engine import make_runner
 
 
 def evaluate_steps(
@@ -20,7 +20,7 @@ def evaluate_steps(
 
     The arrays given are not changed; those of a step are, once the next is asked for.
     """
-    runner = EagerRunner(
+    runner = make_runner(
         workload,
         case,
         as_float64(parameters),

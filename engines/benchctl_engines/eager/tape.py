@@ -56,10 +56,10 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
             "received one that does not"
         )
     # Leaves end the walk and keep their gradients without being asked for.
-    start = _seed_of(output, seed).array
+    start = seed_of(output, seed).array
     seeds = [(output.entry, start)]
-    found = _walk(seeds, (), _adder(output.device), False, not keep_tape, output.device)
-    arrays = _own_arrays(list(found.values()), output.device, start)
+    found = _walk(seeds, (), adder_of(output.device), False, not keep_tape, output.device)
+    arrays = own_arrays(list(found.values()), output.device, start)
     with no_grad():
         for call, array in zip(found, arrays, strict=True):
             leaf = call.tensor
@@ -69,7 +69,7 @@ def backward(output: Tensor, seed: Any = None, *, keep_tape: bool = False) -> No
             leaf.grad = gradient if leaf.grad is None else add(leaf.grad, gradient)
 
 
-def _own_arrays(arrays: list[Any], device: Device, *others: Any) -> list[Any]:
+def own_arrays(arrays: list[Any], device: Device, *others: Any) -> list[Any]:
     """The arrays, copied where one is another's or one of `others`: users may change theirs.
 
     x + y hands one array to both, and the gradient of x itself is the seed.
@@ -100,7 +100,7 @@ def gradients(
         outputs = (outputs,)
     given = seeds if seeds is not None else (None,) * len(outputs)
     pairs = [
-        (output.entry, _seed_of(output, seed))
+        (output.entry, seed_of(output, seed))
         for output, seed in zip(outputs, given, strict=True)
         if output.entry is not None
     ]
@@ -108,7 +108,7 @@ def gradients(
     if create_graph:
         found = _walk(pairs, targets, _add, True, False, outputs[0].device)
         tensors = [found.get(each.entry) for each in inputs]
-        arrays = _own_arrays(
+        arrays = own_arrays(
             [None if each is None else each.array for each in tensors],
             outputs[0].device,
             *(seed.array for _, seed in pairs),
@@ -119,7 +119,7 @@ def gradients(
         ]
     raw = [(entry, seed.array) for entry, seed in pairs]
     device = outputs[0].device
-    found = _walk(raw, targets, _adder(device), False, True, device)
+    found = _walk(raw, targets, adder_of(device), False, True, device)
     return _wrapped(found, inputs, device, *(seed for _, seed in raw))
 
 
@@ -135,8 +135,8 @@ def _gradients_of_one(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor |
         return [None] * len(inputs)
     device = output.kind.device
     entry = output.entry
-    seed = _seed_of(output, None).array
-    add_pair = device.adder or _adder(device)
+    seed = seed_of(output, None).array
+    add_pair = device.adder or adder_of(device)
     if not targets and not device.hooks and entry.__class__ is Entry:
         remembered = remembered_gradients(entry, seed, add_pair)
         if remembered is not None:
@@ -155,14 +155,14 @@ def _wrapped(
     found: dict[Any, Any], inputs: Sequence[Tensor], device: Device, *seeds: Any
 ) -> list[Tensor | None]:
     """Tensors of the gradients of `inputs`, None where there is none."""
-    arrays = _own_arrays([found.get(each.entry) for each in inputs], device, *seeds)
+    arrays = own_arrays([found.get(each.entry) for each in inputs], device, *seeds)
     return [
         None if array is None else Tensor(array, each.kind)
         for array, each in zip(arrays, inputs, strict=True)
     ]
 
 
-def _adder(device: Device) -> Callable[[Any, Any, bool], Any]:
+def adder_of(device: Device) -> Callable[[Any, Any, bool], Any]:
     """The device's sum of two gradients, into the first where the walk owns it."""
     found: Callable[[Any, Any, bool], Any] | None = device.adder
     if found is None:
@@ -174,7 +174,7 @@ def _adder(device: Device) -> Callable[[Any, Any, bool], Any]:
     return found
 
 
-def _seed_of(output: Tensor, seed: Any) -> Any:
+def seed_of(output: Tensor, seed: Any) -> Any:
     if seed is None:
         if output.kind.spec.shape:
             raise ShapeError(

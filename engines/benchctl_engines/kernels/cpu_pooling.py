@@ -28,7 +28,7 @@ def _fits_a_byte(request: KernelRequest) -> bool:
     return bool(math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS)
 
 
-def _window_arguments(request: KernelRequest) -> tuple[int, ...]:
+def window_arguments(request: KernelRequest) -> tuple[int, ...]:
     """R, S, stride_h, stride_w, top, left."""
     (top, _), (left, _) = request.attributes["padding"]
     return (*request.attributes["window"], *request.attributes["stride"], top, left)
@@ -62,7 +62,7 @@ def prepare_max_pool_nchw(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NCHW."""
     from .loops_pooling import max_pool_nchw
 
-    window = _window_arguments(request)
+    window = window_arguments(request)
 
     def max_pool2d_nchw(y: Array, offsets: Array, x: Array) -> None:
         max_pool_nchw(planes(y), planes(offsets), planes(x), *window)
@@ -75,7 +75,7 @@ def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
     """(y, offsets) of x, NHWC."""
     from .loops_pooling import max_pool_nhwc
 
-    window = _window_arguments(request)
+    window = window_arguments(request)
 
     def max_pool2d_nhwc(y: Array, offsets: Array, x: Array) -> None:
         max_pool_nhwc(y, offsets, x, *window)
@@ -125,7 +125,7 @@ def prepare_max_pool_gradient_nchw(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), NCHW."""
     from .loops_pooling import max_pool_gradient_nchw
 
-    window = _window_arguments(request)[1:]
+    window = window_arguments(request)[1:]
 
     def max_pool2d_gradient_nchw(dx: Array, g: Array, offsets: Array) -> None:
         max_pool_gradient_nchw(planes(dx), planes(g), planes(offsets), *window)
@@ -138,7 +138,7 @@ def prepare_max_pool_gradient_nhwc(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), NHWC."""
     from .loops_pooling import max_pool_gradient_nhwc
 
-    window = _window_arguments(request)
+    window = window_arguments(request)
 
     def max_pool2d_gradient_nhwc(dx: Array, g: Array, offsets: Array) -> None:
         max_pool_gradient_nhwc(dx, g, offsets, *window)
@@ -151,7 +151,7 @@ def prepare_max_pool_gather_nchw(request: KernelRequest) -> Prepared:
     """u at the winning positions, NCHW."""
     from .loops_pooling import max_pool_gather_nchw
 
-    window = _window_arguments(request)[1:]
+    window = window_arguments(request)[1:]
 
     def max_pool2d_gather_nchw(out: Array, u: Array, offsets: Array) -> None:
         max_pool_gather_nchw(planes(out), planes(u), planes(offsets), *window)
@@ -164,7 +164,7 @@ def prepare_max_pool_gather_nhwc(request: KernelRequest) -> Prepared:
     """u at the winning positions, NHWC."""
     from .loops_pooling import max_pool_gather_nhwc
 
-    window = _window_arguments(request)[1:]
+    window = window_arguments(request)[1:]
 
     def max_pool2d_gather_nhwc(out: Array, u: Array, offsets: Array) -> None:
         max_pool_gather_nhwc(out, u, offsets, *window)

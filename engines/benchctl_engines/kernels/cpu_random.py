@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .random_key import philox_key
+from ..primitives.randomness import philox_key
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]

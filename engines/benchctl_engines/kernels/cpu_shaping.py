@@ -131,3 +131,14 @@ def prepare_pad(request: KernelRequest) -> Prepared:
         out[index] = x
 
     return Prepared(pad)
+
+
+@kernel("concatenate", "cpu", "copy")
+def prepare_concatenate(request: KernelRequest) -> Prepared:
+    """Arrays side by side along an axis."""
+    axis = request.attributes["axis"]
+
+    def concatenate(out: Array, *parts: Array) -> None:
+        np.concatenate(parts, axis, out=out)
+
+    return Prepared(concatenate)

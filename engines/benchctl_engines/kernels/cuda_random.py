@@ -16,7 +16,7 @@ from .cuda_source import (
     signed_word,
     source,
 )
-from .random_key import philox_key
+from ..primitives.randomness import philox_key
 from .table import KernelRequest, Prepared, kernel
 
 

@@ -134,6 +134,16 @@ def prepare_pad(request: KernelRequest) -> Prepared:
     return Prepared(pad)
 
 
+@kernel("concatenate", "reference", "numpy")
+def prepare_concatenate(request: KernelRequest) -> Prepared:
+    """Arrays side by side."""
+
+    def concatenate(out: Array, *parts: Array) -> None:
+        out[...] = np.concatenate(parts, request.attributes["axis"])
+
+    return Prepared(concatenate)
+
+
 @kernel("assign", "reference", "numpy")
 def prepare_assign(request: KernelRequest) -> Prepared:
     """The value, in the variable's own buffer."""

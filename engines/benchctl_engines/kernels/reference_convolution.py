@@ -1,4 +1,4 @@
-"""Reference kernels of convolution and pooling: one slice of the padded input per filter tap.
+"""Reference kernels of convolution and poolings: one slice of the padded input per filter tap.
 
 Everything is computed in NCHW; the other layout is transposed in and out.
 Axis letters: N batch, C channels in, K channels out, H W input, R S filter, P Q output.
@@ -177,3 +177,43 @@ def prepare_max_pool2d_gather(request: KernelRequest) -> Prepared:
         _images(request, out)[...] = taken
 
     return Prepared(max_pool2d_gather)
+
+
+def _inside(
+    request: KernelRequest, images: Array, window: tuple[int, int], positions: tuple[int, int]
+) -> Array:
+    """How many elements of each window lie in images [N, C, H, W]: [P, Q]."""
+    ones = _padded(request, np.ones((1, 1, *images.shape[2:]), images.dtype))
+    counts: Array = sum(ones[seen] for _, _, seen in _taps(request, window, positions))[0, 0]
+    return counts
+
+
+@kernel("average_pool2d", "reference", "numpy")
+def prepare_average_pool2d(request: KernelRequest) -> Prepared:
+    """Mean over the elements of each window that lie inside."""
+    window = request.attributes["window"]
+
+    def average_pool2d(y: Array, x: Array) -> None:
+        images, result = _images(request, x), _images(request, y)
+        padded, positions = _padded(request, images), result.shape[2:]
+        total: Array = sum(padded[seen] for _, _, seen in _taps(request, window, positions))
+        result[...] = total / _inside(request, images, window, positions)
+
+    return Prepared(average_pool2d)
+
+
+@kernel("average_pool2d_gradient", "reference", "numpy")
+def prepare_average_pool2d_gradient(request: KernelRequest) -> Prepared:
+    """Each gradient shared among the elements of its window."""
+    window = request.attributes["window"]
+
+    def average_pool2d_gradient(dx: Array, g: Array) -> None:
+        target, gradients = _images(request, dx), _images(request, g)
+        positions = gradients.shape[2:]
+        shares = gradients / _inside(request, target, window, positions)
+        padded = _padded(request, np.zeros(target.shape, target.dtype))
+        for _, _, seen in _taps(request, window, positions):
+            padded[seen] += shares
+        target[...] = _unpadded(request, padded)
+
+    return Prepared(average_pool2d_gradient)

@@ -102,6 +102,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "cpu_convolution",
         "cpu_gemm",
         "cpu_pooling",
+        "cpu_average_pooling",
         "cpu_losses",
         "cpu_elementwise",
         "cpu_small_sums",

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts
+from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Objectives, new_parameters, objectives_of, refuse_updates
 from ..devices.availability import gpu_index
 from .cuda_builds import jax_without_cuda
 from .framework import FrameworkEngine, place_words
+from .counter_random import draws_random_numbers
 from .jax_operations import JaxOperations
 
 Tensors = dict[str, Any]
@@ -40,6 +41,10 @@ class JaxRunner:
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
+        self._objectives = objectives_of(workload, case)
+        self._seed = options.seed
+        self._draws = draws_random_numbers(workload, case)
+        self._steps = 0
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._names = tuple(parameters), tuple(inputs)
         self._wanted: tuple[str, ...] = ()
@@ -74,7 +79,7 @@ class JaxRunner:
             jitted = self._jax.jit(self._gradient_step)
         else:
             jitted = self._jax.jit(self._forward_step)
-        self._function = jitted.lower(self._parameters, self._inputs).compile()
+        self._function = jitted.lower(self._parameters, self._inputs, self._number()).compile()
 
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy new inputs."""
@@ -83,7 +88,8 @@ class JaxRunner:
     def step(self) -> None:
         """Call the function and wait for every result."""
         self._values, self._gradients = {}, {}
-        results = self._function(self._parameters, self._inputs)
+        results = self._function(self._parameters, self._inputs, self._number())
+        self._steps += 1
         self._jax.block_until_ready(results)
         if self._kind == "training":
             self._values, self._parameters = results
@@ -92,25 +98,66 @@ class JaxRunner:
         else:
             self._values = results
 
-    def _forward_step(self, parameters: Tensors, inputs: Tensors) -> Tensors:
-        return dict(self._run({**inputs, **parameters}).values)
+    def _number(self) -> Any:
+        """The number of the step in two words, where random numbers depend on it."""
+        if not self._draws:
+            return None
+        words = (self._steps & 0xFFFFFFFF, self._steps >> 32)
+        return import_module("numpy").array(words, "uint32")
 
-    def _run(self, known: Tensors) -> Outputs:
+    def _forward_step(self, parameters: Tensors, inputs: Tensors, number: Any) -> Tensors:
+        return dict(self._run({**inputs, **parameters}, number).values)
+
+    def _run(self, known: Tensors, number: Any) -> Outputs:
+        if number is not None:
+            self._ops.begin_step(self._seed, number)
         # jax.jit sorts dictionaries; a program may rely on the order in which arrays were given.
         parameters, inputs = ({name: known[name] for name in names} for names in self._names)
         return self._workload.program(self._ops, parameters, inputs, self._case)
 
-    def _training_step(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
-        values, gradients = self._gradient_step(parameters, inputs)
+    def _training_step(
+        self, parameters: Tensors, inputs: Tensors, number: Any
+    ) -> tuple[Tensors, Tensors]:
+        if self._objectives is not None:
+            return self._step_as_stated(self._objectives, parameters, inputs, number)
+        values, gradients = self._gradient_step(parameters, inputs, number)
         rate = self._workload.learning_rate(self._case)
         updated = {name: each - rate * gradients[name] for name, each in parameters.items()}
         return values, updated
 
-    def _gradient_step(self, parameters: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    def _step_as_stated(
+        self, objectives: Objectives, parameters: Tensors, inputs: Tensors, number: Any
+    ) -> tuple[Tensors, Tensors]:
+        """A training step whose updates the program states itself."""
+        known = {**inputs, **parameters}
+
+        def run(sources: Tensors) -> tuple[list[Any], tuple[Tensors, Tensors]]:
+            outputs = self._run({**known, **sources}, number)
+            values = dict(outputs.values)
+            return [values[name] for name in objectives], (values, dict(outputs.updates or {}))
+
+        sources = {name: known[name] for names in objectives.values() for name in names}
+        at, pull, (values, updates) = self._jax.vjp(run, sources, has_aux=True)
+        gradients: Tensors = {}
+        for place, names in enumerate(objectives.values()):
+            # What is pulled back to the others is never used, and XLA leaves it out.
+            seeds = [self._jax.numpy.full_like(each, i == place) for i, each in enumerate(at)]
+            (found,) = pull(seeds)
+            gradients |= {name: found[name] for name in names}
+        ordered = {name: parameters[name] for name in self._names[0]}
+        update = self._workload.update  # type: ignore[attr-defined]
+        updated = update(self._ops, ordered, gradients, self._case)
+        return values, {**parameters, **new_parameters(updates, updated, parameters)}
+
+    def _gradient_step(
+        self, parameters: Tensors, inputs: Tensors, number: Any
+    ) -> tuple[Tensors, Tensors]:
         known = {**inputs, **parameters}
 
         def objective(sources: Tensors) -> tuple[Any, tuple[Tensors, Any]]:
-            outputs = self._run({**known, **sources})
+            outputs = self._run({**known, **sources}, number)
+            if self._kind == "training":
+                refuse_updates(outputs)
             return outputs.objective, (dict(outputs.values), outputs.seed)
 
         sources = {name: known[name] for name in self._wanted}
@@ -141,6 +188,8 @@ class JaxRunner:
             notes = [f"one jax.jit on {place}, {width}"]
         if self._kind == "training":
             notes.append("parameters donated: updated in their own memory")
+            if self._objectives is not None:
+                notes.append("updated by the workload's own update")
         return RunnerFacts(kernels=("xla",), notes=tuple(notes))
 
     def close(self) -> None:

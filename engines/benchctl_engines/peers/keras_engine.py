@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Availability, Case, EngineOptions, Outputs, Program, RunnerFacts
-from .framework import place_words
+from ..contract import Array, Availability, Case, EngineOptions, Outputs, Program, RunnerFacts, Objectives, new_parameters, objectives_of, refuse_updates
+from .framework import place_words, no_gradient
+from .counter_random import draws_random_numbers
 from .keras_operations import KerasOperations
 from .tensorflow_engine import TensorflowEngine, place_on, set_threads
 
@@ -39,6 +40,7 @@ class KerasRunner:
         self._place = place_words(options.device, options.precision, options.threads)
         self._keras = import_module("keras")
         self._threads = options.threads
+        self._seed = options.seed
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
@@ -52,7 +54,9 @@ class KerasRunner:
         parameters, inputs = self._arrays
         self._arrays = {}, {}
         self.load(inputs)
-        self._model = _make_model(self._tf, self._keras, self._workload, self._case, parameters)
+        self._model = _make_model(
+            self._tf, self._keras, self._workload, self._case, parameters, self._seed
+        )
         rate = self._workload.learning_rate(self._case) if self._kind == "training" else 0.0
         self._model.compile(optimizer=self._keras.optimizers.SGD(rate))
 
@@ -87,7 +91,9 @@ class KerasRunner:
         compiled = "with XLA" if self._model.jit_compile else "without XLA"
         notes = [f"a compiled keras.Model on {BACKEND}, {compiled}, on {self._place}"]
         if self._kind == "training":
-            notes.append("updated by keras.optimizers.SGD")
+            plain = objectives_of(self._workload, self._case) is None
+            own = "keras.optimizers.SGD" if plain else "the workload's own update"
+            notes.append(f"updated by {own}")
         return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))
 
     def close(self) -> None:
@@ -96,10 +102,17 @@ class KerasRunner:
 
 
 def _make_model(
-    tensorflow: Any, keras: Any, workload: Program, case: Case, parameters: Mapping[str, Array]
+    tensorflow: Any,
+    keras: Any,
+    workload: Program,
+    case: Case,
+    parameters: Mapping[str, Array],
+    seed: int,
 ) -> Any:
     """A model whose call is the program, and whose training step differentiates its objective."""
     ops = KerasOperations()
+    objectives = objectives_of(workload, case)
+    draws = draws_random_numbers(workload, case)
 
     class ProgramModel(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -112,8 +125,12 @@ def _make_model(
             }
             for name, array in parameters.items():
                 self.parameters_by_name[name].assign(array)
+            self.step_number = tensorflow.Variable(0, dtype="int64", trainable=False)
 
         def run(self, inputs: Mapping[str, Any]) -> Outputs:
+            if draws:
+                ops.begin_step(seed, self.step_number.read_value())
+                self.step_number.assign_add(1)
             return workload.program(ops, self.parameters_by_name, inputs, case)
 
         def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,11 +138,34 @@ def _make_model(
 
         def train_step(self, data: Any) -> dict[str, Any]:
             inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+            if objectives is not None:
+                return self.train_as_stated(objectives, inputs)
             with tensorflow.GradientTape() as tape:
                 outputs = self.run(inputs)
+            refuse_updates(outputs)
             weights = self.trainable_weights
             gradients = tape.gradient(outputs.objective, weights, output_gradients=outputs.seed)
             self.optimizer.apply(gradients, weights)
+            return dict(outputs.values)
+
+        def train_as_stated(
+            self, objectives: Objectives, inputs: Mapping[str, Any]
+        ) -> dict[str, Any]:
+            weights = self.parameters_by_name
+            with tensorflow.GradientTape(persistent=len(objectives) > 1) as tape:
+                outputs = self.run(inputs)
+            gradients: dict[str, Any] = {}
+            for objective, names in objectives.items():
+                sources = [weights[name].value for name in names]
+                found = tape.gradient(outputs.values[objective], sources)
+                gradients.update(zip(names, found, strict=True))
+            for name, gradient in gradients.items():
+                if gradient is None:
+                    raise no_gradient(name)
+            update = workload.update  # type: ignore[attr-defined]
+            new = new_parameters(outputs.updates, update(ops, weights, gradients, case), weights)
+            for name, value in new.items():
+                weights[name].assign(value)
             return dict(outputs.values)
 
     return ProgramModel()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..vocabulary import transposed_size
 from .onnx_images import filter_to_kcrs, from_nchw, image_shape, pads_of, to_nchw
 from .onnx_nodes import NodeRule, one_node
+from .window_counts import window_counts
 
 if TYPE_CHECKING:
     from .onnx_model import OnnxModel
@@ -32,19 +35,6 @@ def _input_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str
     gradient, w = call.operands
     g = to_nchw(model, model.operand(gradient), attributes["layout"])
     filters, (rows, columns) = filter_to_kcrs(model, w, attributes)
-    _, _, *sizes = image_shape(attributes["input_shape"], attributes["layout"])
-    _, _, *positions = image_shape(gradient.shape, attributes["layout"])
-    left_over = [
-        size - ((count - 1) * stride + window - sum(padding))
-        for size, count, stride, window, padding in zip(
-            sizes,
-            positions,
-            attributes["stride"],
-            (rows, columns),
-            attributes["padding"],
-            strict=True,
-        )
-    ]
     from_nchw(
         model,
         "ConvTranspose",
@@ -54,8 +44,21 @@ def _input_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str
         kernel_shape=[rows, columns],
         strides=list(attributes["stride"]),
         pads=pads_of(attributes["padding"]),
-        output_padding=left_over,
+        output_padding=_left_over(attributes, gradient.shape, (rows, columns)),
     )
+
+
+def _left_over(
+    attributes: Mapping[str, Any], positions: Sequence[int], window: Sequence[int]
+) -> list[int]:
+    """The rows and columns of an image that no window reaches."""
+    layout = attributes["layout"]
+    _, _, *sizes = image_shape(attributes["input_shape"], layout)
+    _, _, *counts = image_shape(positions, layout)
+    reached = map(
+        transposed_size, counts, window, attributes["stride"], attributes["padding"], (0, 0)
+    )
+    return [size - there for size, there in zip(sizes, reached, strict=True)]
 
 
 def _filter_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
@@ -108,6 +111,29 @@ def _pool_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str)
     from_nchw(model, "Reshape", [added, model.sizes(shape)], result, layout)
 
 
+def _average_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
+    """Each gradient's share at every place of its window: a transposed convolution by channel."""
+    attributes, gradient = call.attributes, call.operands[0]
+    layout, window, dtype = attributes["layout"], attributes["window"], gradient.dtype
+    _, channels, *sizes = image_shape(attributes["input_shape"], layout)
+    counts = window_counts(sizes, window, attributes["stride"], attributes["padding"])
+    g = to_nchw(model, model.operand(gradient), layout)
+    shares = model.node("Div", [g, model.constant(counts.astype(dtype))])
+    ones = model.constant(np.ones((channels, 1, *window), dtype))
+    from_nchw(
+        model,
+        "ConvTranspose",
+        [shares, ones],
+        result,
+        layout,
+        group=channels,
+        kernel_shape=list(window),
+        strides=list(attributes["stride"]),
+        pads=pads_of(attributes["padding"]),
+        output_padding=_left_over(attributes, gradient.shape, window),
+    )
+
+
 def _loss_gradient(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     """(p - onehot(labels)) g / N."""
     logits, probabilities, labels, gradient = call.operands
@@ -136,6 +162,7 @@ GRADIENT_RULES: dict[str, NodeRule] = {
     "conv2d_input_gradient": _input_gradient,
     "conv2d_filter_gradient": _filter_gradient,
     "max_pool2d_gradient": _pool_gradient,
+    "average_pool2d_gradient": _average_gradient,
     "softmax_cross_entropy_gradient": _loss_gradient,
     "cast": _cast,
     "copy": one_node("Identity"),

@@ -157,6 +157,27 @@ def _max_pool2d(model: OnnxModel, call: RecordedCall, result: str, bias: str) ->
     )
 
 
+def _average_pool2d(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
+    _require_layout(model, call)
+    layout = call.attributes["layout"]
+    from_nchw(
+        model,
+        "AveragePool",
+        [to_nchw(model, model.operand(call.operands[0]), layout)],
+        result,
+        layout,
+        kernel_shape=list(call.attributes["window"]),
+        strides=list(call.attributes["stride"]),
+        pads=pads_of(call.attributes["padding"]),
+        count_include_pad=0,
+    )
+
+
+def _concatenate(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
+    parts = [model.operand(each) for each in call.operands]
+    model.node("Concat", parts, result, axis=call.attributes["axis"])
+
+
 def _softmax_cross_entropy(model: OnnxModel, call: RecordedCall, result: str, bias: str) -> None:
     logits, labels = (model.operand(each) for each in call.operands)
     logarithms = model.node("LogSoftmax", [logits], axis=1)
@@ -193,9 +214,11 @@ NODE_RULES: dict[str, NodeRule] = {
     "broadcast_to": _broadcast_to,
     "slice": _slice,
     "pad": _pad,
+    "concatenate": _concatenate,
     "matmul": _matmul,
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
+    "average_pool2d": _average_pool2d,
     "softmax_cross_entropy": _softmax_cross_entropy,
 }
 """By primitive of a forward pass; random numbers have none."""

@@ -8,10 +8,11 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar
 
-from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts
+from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts, Objectives, Outputs, new_parameters, objectives_of, refuse_updates
 from ..devices.availability import gpu_index
 from .cuda_builds import tensorflow_without_cuda
 from .framework import FrameworkEngine, no_gradient, place_words
+from .counter_random import draws_random_numbers
 from .probed_program import probe_program
 from .tensorflow_operations import TensorflowOperations
 
@@ -41,6 +42,11 @@ class TensorflowRunner:
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
+        self._objectives = objectives_of(workload, case)
+        self._seed = options.seed
+        self._step_number: Any = None
+        if draws_random_numbers(workload, case):
+            self._step_number = self._tf.Variable(0, dtype=self._tf.int64)
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
         self._parameters: dict[str, Any] = {}
@@ -78,14 +84,22 @@ class TensorflowRunner:
     def _compute(self, *tensors: Any) -> tuple[Mapping[str, Any], list[Any]]:
         """The step: the values, and in a gradient step the gradients."""
         inputs = dict(zip(self._names, tensors, strict=True))
+        if self._step_number is not None:
+            self._ops.begin_step(self._seed, self._step_number.read_value())
+            self._step_number.assign_add(1)
         if self._kind == "forward":
-            return self._run(inputs)[0], []
+            return dict(self._run(self._read(), inputs).values), []
+        if self._objectives is not None:
+            return self._train(self._objectives, inputs), []
         sources = [{**inputs, **self._parameters}[name] for name in self._wanted]
         with self._tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            values, objective, seed = self._run(inputs)
-        gradients = tape.gradient(objective, sources, output_gradients=seed)
+            # Nobody else may hold what was read: the update would copy it first.
+            outputs = self._run(self._read(), inputs)
+        gradients = tape.gradient(outputs.objective, sources, output_gradients=outputs.seed)
+        values = dict(outputs.values)
         if self._kind == "training":
+            refuse_updates(outputs)
             self._update(gradients)
             return values, []
         for name, gradient in zip(self._wanted, gradients, strict=True):
@@ -93,11 +107,33 @@ class TensorflowRunner:
                 raise no_gradient(name)
         return values, gradients
 
-    def _run(self, inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any, Any]:
-        # Read once: each reading of a variable is an operation of the graph.
-        parameters = {name: each.value() for name, each in self._parameters.items()}
-        outputs = self._workload.program(self._ops, parameters, inputs, self._case)
-        return dict(outputs.values), outputs.objective, outputs.seed
+    def _read(self) -> dict[str, Any]:
+        """The parameters, read once: each reading of a variable is an operation of the graph."""
+        return {name: each.value() for name, each in self._parameters.items()}
+
+    def _run(self, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Outputs:
+        return self._workload.program(self._ops, parameters, inputs, self._case)
+
+    def _train(self, objectives: Objectives, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values of a training step whose updates the program states itself."""
+        parameters = self._read()
+        sources = {name: parameters[name] for names in objectives.values() for name in names}
+        several = len(objectives) > 1
+        with self._tf.GradientTape(several, watch_accessed_variables=False) as tape:
+            tape.watch(list(sources.values()))
+            outputs = self._run(parameters, inputs)
+        gradients = {}
+        for objective, names in objectives.items():
+            chosen = {name: sources[name] for name in names}
+            gradients.update(tape.gradient(outputs.values[objective], chosen))
+        for name, gradient in gradients.items():
+            if gradient is None:
+                raise no_gradient(name)
+        update = self._workload.update  # type: ignore[attr-defined]
+        updated = update(self._ops, parameters, gradients, self._case)
+        for name, value in new_parameters(outputs.updates, updated, parameters).items():
+            self._parameters[name].assign(value)
+        return dict(outputs.values)
 
     def _update(self, gradients: list[Any]) -> None:
         """Plain SGD, each parameter in one pass over its memory."""
@@ -131,7 +167,9 @@ class TensorflowRunner:
         if intra != self._threads:
             notes.append(f"TensorFlow had started before it could be given {self._threads} threads")
         if self._kind == "training":
-            notes.append("updated by ResourceApplyGradientDescent")
+            plain = self._objectives is None
+            own = "ResourceApplyGradientDescent" if plain else "the workload's own update"
+            notes.append(f"updated by {own}")
         return RunnerFacts(kernels=("tensorflow",), notes=tuple(notes))
 
     def close(self) -> None:
@@ -204,8 +242,7 @@ class TensorflowEngine(FrameworkEngine):
     def supports(self, workload: Program, case: Case) -> Availability:
         """What the operations can do; convolutions and poolings in NHWC only."""
         for call in probe_program(workload, case).calls:
-            is_image = call.operation in ("conv2d", "max_pool2d")
-            if is_image and call.arguments["layout"] != "NHWC":
+            if call.arguments.get("layout", "NHWC") != "NHWC":
                 return Availability(
                     False,
                     "TensorFlow has no convolution or pooling in layout NCHW on the CPU",

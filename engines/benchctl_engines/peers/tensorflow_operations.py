@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..vocabulary import NO_PADDING, Padding, Pair
+from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
+from .tensorflow_random import TensorflowRandom
+from .window_counts import window_counts
 
 Tensor = Any
 Axes = tuple[int, ...] | None
 
 
-class TensorflowOperations:
+class TensorflowOperations(TensorflowRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:
@@ -86,6 +89,9 @@ class TensorflowOperations:
     def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
         return self._tf.pad(x, widths) if widths else x
 
+    def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+        return self._tf.concat(list(parts), axis)
+
     def matmul(
         self, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False
     ) -> Tensor:
@@ -100,8 +106,24 @@ class TensorflowOperations:
         layout: str = "NCHW",
     ) -> Tensor:
         _require_nhwc(layout)
-        window = w.shape[0], w.shape[1]
-        return self._tf.nn.conv2d(x, w, stride, _named_padding(x, window, stride, padding))
+        sizes, window = x.shape[1:3], w.shape[:2]
+        return self._tf.nn.conv2d(x, w, stride, _named_padding(sizes, window, stride, padding))
+
+    def conv2d_transpose(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        output_padding: Pair = (0, 0),
+        layout: str = "NCHW",
+    ) -> Tensor:
+        _require_nhwc(layout)
+        window = w.shape[:2]
+        sizes = tuple(map(transposed_size, x.shape[1:3], window, stride, padding, output_padding))
+        named = _named_padding(sizes, window, stride, padding)
+        shape = (x.shape[0], *sizes, w.shape[2])
+        return self._tf.nn.conv2d_transpose(x, w, shape, stride, named)
 
     def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
         rank = len(x.shape)
@@ -119,12 +141,29 @@ class TensorflowOperations:
     ) -> Tensor:
         _require_nhwc(layout)
         stride = stride or window
-        named = _named_padding(x, window, stride, padding)
+        named = _named_padding(x.shape[1:3], window, stride, padding)
         if not isinstance(named, str):
             # Explicit padding of poolings has no gradient on the CPU.
             x = self._tf.pad(x, named, constant_values=x.dtype.min)
             named = "VALID"
         return self._tf.nn.max_pool2d(x, window, stride, named)
+
+    def average_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        _require_nhwc(layout)
+        stride, sizes = stride or window, x.shape[1:3]
+        named = _named_padding(sizes, window, stride, padding)
+        if isinstance(named, str):
+            return self._tf.nn.avg_pool2d(x, window, stride, named)
+        means = self._tf.nn.avg_pool2d(self._tf.pad(x, named), window, stride, "VALID")
+        shares = window[0] * window[1] / window_counts(sizes, window, stride, padding)
+        return means * self._tf.constant(shares[:, :, None], x.dtype)
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         losses = self._tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -143,11 +182,12 @@ def _require_nhwc(layout: str) -> None:
         raise ValueError(f"TensorFlow on the CPU expected layout NHWC, received {layout}")
 
 
-def _named_padding(x: Tensor, window: Pair, stride: Pair, padding: Padding) -> Any:
+def _named_padding(
+    sizes: Sequence[int], window: Sequence[int], stride: Pair, padding: Padding
+) -> Any:
     """TensorFlow's name of a padding where it has one, for which it has the faster kernels."""
     if padding == NO_PADDING:
         return "VALID"
-    sizes = x.shape[1], x.shape[2]
     if padding == tuple(map(_same_padding, sizes, window, stride)):
         return "SAME"
     return [(0, 0), *padding, (0, 0)]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Switch
+from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Switch, Objectives, new_parameters, objectives_of, refuse_updates
 from .framework import no_gradient, place_words
 from .tensorflow_engine import TensorflowEngine, place_on, set_threads
+from .counter_random import draws_random_numbers
 from .tensorflow_operations import TensorflowOperations
 
 ENTRY = Switch(
@@ -43,6 +44,8 @@ class GraphRunner:
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
+        self._objectives = objectives_of(workload, case)
+        self._seed = options.seed
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._graph = self._tf.Graph()
         self._session: Any = None
@@ -53,6 +56,8 @@ class GraphRunner:
         self._reads: dict[str, Any] = {}
         self._fetches: dict[str, Any] = {}
         self._update: Any = None
+        self._count: Any = None
+        self._counters: list[Any] = []
         self._call: Callable[[], Any] | None = None
         self._results: dict[str, Array] = {}
 
@@ -78,6 +83,7 @@ class GraphRunner:
                     inter_op_parallelism_threads=self._threads,
                 ),
             )
+        self._session.run([each.initializer for each in self._counters])
         for name, array in parameters.items():
             self._give(self._parameters[name], array)
         self.load(inputs)
@@ -107,11 +113,17 @@ class GraphRunner:
         given = {
             name: each.value() if self._as_callable else each for name, each in self._inputs.items()
         }
-        outputs = self._workload.program(TensorflowOperations(), parameters, given, self._case)
+        ops = TensorflowOperations()
+        if draws_random_numbers(self._workload, self._case):
+            self._count_steps(ops)
+        outputs = self._workload.program(ops, parameters, given, self._case)
         self._fetches = dict(outputs.values)
         if self._kind == "gradient":
             self._differentiate(outputs, {**given, **parameters})
+        elif self._objectives is not None:
+            self._train(ops, self._objectives, outputs)
         elif self._kind == "training":
+            refuse_updates(outputs)
             rate = self._workload.learning_rate(self._case)
             optimizer = self._tf.train.GradientDescentOptimizer(rate)
             variables = list(self._parameters.values())
@@ -120,6 +132,35 @@ class GraphRunner:
             )
             self._update = optimizer.apply_gradients(
                 [(gradient, each) for gradient, each in pairs if gradient is not None]
+            )
+
+    def _count_steps(self, ops: TensorflowOperations) -> None:
+        """A variable with the number of the step, which grows once it is read."""
+        variable = self._tf.get_variable(
+            "step_number", (), "int64", self._tf.zeros_initializer(), use_resource=True
+        )
+        self._counters = [variable]
+        number = variable.value()
+        ops.begin_step(self._seed, number)
+        with self._tf.control_dependencies([number]):
+            self._count = self._tf.assign_add(variable, 1).op
+
+    def _train(self, ops: TensorflowOperations, objectives: Objectives, outputs: Outputs) -> None:
+        """The updates that the program states itself, after every reading of a parameter."""
+        reads = self._reads
+        gradients: dict[str, Any] = {}
+        for objective, names in objectives.items():
+            sources = [reads[name] for name in names]
+            found = self._tf.gradients([outputs.values[objective]], sources)
+            gradients.update(zip(names, found, strict=True))
+        for name, gradient in gradients.items():
+            if gradient is None:
+                raise no_gradient(name)
+        update = self._workload.update  # type: ignore[attr-defined]
+        new = new_parameters(outputs.updates, update(ops, reads, gradients, self._case), reads)
+        with self._tf.control_dependencies(list(reads.values())):
+            self._update = self._tf.group(
+                *(self._tf.assign(self._parameters[name], each).op for name, each in new.items())
             )
 
     def _differentiate(self, outputs: Outputs, known: Mapping[str, Any]) -> None:
@@ -134,7 +175,8 @@ class GraphRunner:
 
     def compile(self) -> None:
         """Nothing of its own: the session optimises the graph when it first runs."""
-        fetches = [self._fetches, *([] if self._update is None else [self._update])]
+        others = [each for each in (self._update, self._count) if each is not None]
+        fetches = [self._fetches, *others]
         if self._as_callable:
             with self._graph.as_default():
                 self._call = self._session.make_callable(fetches)
@@ -171,7 +213,9 @@ class GraphRunner:
         )
         notes = [f"one graph through {entry}, on {self._place}"]
         if self._kind == "training":
-            notes.append("updated by GradientDescentOptimizer")
+            plain = self._objectives is None
+            own = "GradientDescentOptimizer" if plain else "the workload's own update"
+            notes.append(f"updated by {own}")
         nodes = len(self._graph.get_operations())
         return RunnerFacts(
             kernels=("tensorflow",), notes=tuple(notes), counts={"graph_nodes": nodes}

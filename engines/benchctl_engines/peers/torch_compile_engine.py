@@ -38,32 +38,63 @@ class TorchCompileRunner(TorchRunner):
     def compile(self) -> None:
         """Compile the program and its backward: Inductor does so when it first sees arrays."""
         self._compiled = self._torch.compile(self._tensors, dynamic=False)
-        self._run_compiled()
+        if self._objectives is None:
+            self._run_compiled()
+            return
+        if len(self._objectives) > 1:
+            # Several walks over one tape: what the first leaves must not be reused for its results.
+            config: Any = import_module("torch._functorch.config")
+            config.donated_buffer = False
+        self._update = self._torch.compile(self._updated, dynamic=False)
+        gradients, _ = self._compiled_gradients()
+        with self._torch.no_grad():
+            self._update(self._parameters, gradients)
+
+    def _compiled_gradients(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The gradients for the workload's update, and the program's own updates."""
+        self._values = {}
+        self._values, _, _, updates = self._compiled(self._parameters, self._inputs, self._step)
+        return self._gradients_of_each(self._values), updates
 
     def _tensors(
-        self, parameters: dict[str, Any], inputs: dict[str, Any]
-    ) -> tuple[dict[str, Any], Any, Any]:
+        self, parameters: dict[str, Any], inputs: dict[str, Any], step: Any
+    ) -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:
         """The program as a function of tensors that returns tensors."""
+        if step is not None:
+            self._ops.begin_step(self._seed, step)
         outputs = self._program(self._ops, parameters, inputs, self._case)
         values = {name: computed(value) for name, value in outputs.values.items()}
-        return values, computed(outputs.objective), computed(outputs.seed)
+        updates = {name: computed(value) for name, value in (outputs.updates or {}).items()}
+        return values, computed(outputs.objective), computed(outputs.seed), updates
 
     def step(self) -> None:
         """Call the compiled program, and backward and the update where the case asks for them."""
+        if self._objectives is not None:
+            gradients, updates = self._compiled_gradients()
+            self._assign(updates, gradients)
+            self._count_step()
+            return
         self._run_compiled()
+        self._count_step()
         if self._kind == "training":
             self._optimizer.step()
+
+    def _count_step(self) -> None:
+        if self._step is not None:
+            self._step = self._step + 1
 
     def _run_compiled(self) -> None:
         """The program, and its gradients unless the case only wants its values."""
         self._values = {}
         if self._kind == "forward":
             with self._torch.inference_mode():
-                self._values, _, _ = self._compiled(self._parameters, self._inputs)
+                self._values, _, _, _ = self._compiled(self._parameters, self._inputs, self._step)
             return
         for source in self._sources.values():
             source.grad = None
-        self._values, objective, seed = self._compiled(self._parameters, self._inputs)
+        self._values, objective, seed, _ = self._compiled(
+            self._parameters, self._inputs, self._step
+        )
         objective.backward(seed)
 
     def facts(self) -> RunnerFacts:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, Runner, RunnerFacts
+from ..contract import Array, Case, EngineOptions, Outputs, Program, Runner, RunnerFacts, new_parameters, objectives_of, refuse_updates
 from ..devices.availability import gpu_index
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
+from .counter_random import draws_random_numbers
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)
@@ -37,6 +38,13 @@ class TorchRunner:
         self._program = workload.program
         self._case = case
         self._kind = workload.step(case)
+        self._objectives = objectives_of(workload, case)
+        self._seed = options.seed
+        # The number of the step, where random numbers depend on it.
+        self._step: Any = None
+        if draws_random_numbers(workload, case):
+            self._step = self._torch.zeros((), dtype=self._torch.int64)
+        self._update: Callable[..., dict[str, Any]] = self._updated
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
         self._parameters: dict[str, Any] = {}
@@ -49,13 +57,15 @@ class TorchRunner:
         """Make tensors of the arrays, stored as PyTorch's kernels want them."""
         parameters, inputs = self._arrays
         self._arrays = {}, {}
-        if self._kind == "training":
+        if self._objectives is not None:
+            self._wanted = tuple(name for names in self._objectives.values() for name in names)
+        elif self._kind == "training":
             self._wanted = tuple(parameters)
         elif self._kind == "gradient":
             self._wanted = self._workload.differentiate(self._case)
         for name, array in parameters.items():
             self._parameters[name] = self._leaf(name, self._stored(array))
-        if self._kind == "training":
+        if self._kind == "training" and self._objectives is None:
             rate = self._workload.learning_rate(self._case)
             self._optimizer = self._torch.optim.SGD(list(self._parameters.values()), lr=rate)
         self.load(inputs)
@@ -91,15 +101,57 @@ class TorchRunner:
             with self._torch.inference_mode():
                 self._keep(self._run())
             return
+        if self._objectives is not None:
+            outputs = self._run()
+            self._assign(outputs.updates, self._gradients_of_each(outputs.values))
+            self._keep(outputs)
+            return
         for source in self._sources.values():
             source.grad = None
         outputs = self._run()
         computed(outputs.objective).backward(outputs.seed)
         if self._kind == "training":
+            refuse_updates(outputs)
             self._optimizer.step()
         self._keep(outputs)
 
+    def _gradients_of_each(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The gradient of each trained parameter, of the objective that trains it."""
+        gradients: dict[str, Any] = {}
+        left = len(self._objectives or {})
+        for objective, names in (self._objectives or {}).items():
+            left -= 1
+            sources = [self._parameters[name] for name in names]
+            found = self._torch.autograd.grad(
+                computed(values[objective]), sources, retain_graph=left > 0, allow_unused=True
+            )
+            gradients.update(zip(names, found, strict=True))
+        for name, gradient in gradients.items():
+            if gradient is None:
+                raise no_gradient(name)
+        return gradients
+
+    def _updated(self, parameters: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
+        """The workload's own update, as a function of tensors."""
+        update = self._workload.update  # type: ignore[attr-defined]
+        new = update(self._ops, parameters, gradients, self._case)
+        return {name: computed(value) for name, value in new.items()}
+
+    def _assign(self, from_program: Mapping[str, Any] | None, gradients: dict[str, Any]) -> None:
+        """Copy all new values into the parameters once every one of them is computed."""
+        with self._torch.no_grad():
+            updated = self._update(self._parameters, gradients)
+            new = new_parameters(from_program, updated, self._parameters)
+            old = {id(each) for each in self._parameters.values()}
+            values = {name: computed(each) for name, each in new.items()}
+            ready = {n: each.clone() if id(each) in old else each for n, each in values.items()}
+            for name, value in ready.items():
+                self._parameters[name].copy_(value)
+
     def _run(self) -> Outputs:
+        if self._step is not None:
+            self._ops.begin_step(self._seed, self._step)
+            self._step = self._step + 1
         return self._program(self._ops, self._parameters, self._inputs, self._case)
 
     def _keep(self, outputs: Outputs) -> None:
@@ -131,7 +183,8 @@ class TorchRunner:
         if self._kind == "forward":
             notes.append("under torch.inference_mode")
         elif self._kind == "training":
-            notes.append("updated by torch.optim.SGD")
+            own = "torch.optim.SGD" if self._objectives is None else "the workload's own update"
+            notes.append(f"updated by {own}")
         if "NHWC" in self._case.values():
             notes.append("images and filters in channels_last memory")
         return RunnerFacts(kernels=("torch",), notes=tuple(notes))
@@ -140,6 +193,7 @@ class TorchRunner:
         """Let go of all tensors."""
         self._parameters, self._inputs, self._sources, self._values = {}, {}, {}, {}
         self._optimizer = None
+        self._update = self._updated
 
 
 class WaitingForCuda:

@@ -5,19 +5,23 @@ An NHWC image stays [N, H, W, C]; its view [N, C, H, W] is what PyTorch calls ch
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair
+from .counter_random import CounterRandom, Key, philox_words
+from .window_counts import window_counts
 
 Tensor = Any
 Axes = tuple[int, ...] | None
 _TO_NCHW = (0, 3, 1, 2)
 _TO_NHWC = (0, 2, 3, 1)
 _RSCK_TO_KCRS = (3, 2, 0, 1)
+_WORD = 0xFFFFFFFF
 
 
 class Pending:
@@ -106,7 +110,7 @@ def computed(x: Any) -> Any:
     return x.value() if isinstance(x, Pending) else x
 
 
-class TorchOperations:
+class TorchOperations(CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     add = staticmethod(operator.add)
@@ -175,6 +179,9 @@ class TorchOperations:
     def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
         return self._functional.pad(x, [each for pair in reversed(widths) for each in pair])
 
+    def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+        return self._torch.cat([computed(each) for each in parts], axis)
+
     def matmul(
         self, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False
     ) -> Pending:
@@ -196,6 +203,23 @@ class TorchOperations:
         x, w = x.permute(_TO_NCHW), w.permute(_RSCK_TO_KCRS)
         convolution = partial(self._convolution, x, w, stride, padding)
         return Pending(convolution, axis=3, rank=4, arrange=_to_nhwc)
+
+    def conv2d_transpose(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        output_padding: Pair = (0, 0),
+        layout: str = "NCHW",
+    ) -> Pending:
+        x, w = computed(x), computed(w)
+        window = stride, padding, output_padding
+        if layout == "NCHW":
+            return Pending(partial(self._transposed, x, w, *window), axis=1, rank=4)
+        x, w = x.permute(_TO_NCHW), w.permute(_RSCK_TO_KCRS)
+        transposed = partial(self._transposed, x, w, *window)
+        return Pending(transposed, axis=3, rank=4, arrange=_to_nhwc)
 
     def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
         if isinstance(x, Pending) and (biased := x.with_bias(b, axis)) is not None:
@@ -219,8 +243,42 @@ class TorchOperations:
         y = self._functional.max_pool2d(x, window, stride, even)
         return y if layout == "NCHW" else _to_nhwc(y)
 
+    def average_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        x = computed(x) if layout == "NCHW" else x.permute(_TO_NCHW)
+        halves = tuple(size // 2 for size in window)
+        even = _even(padding)
+        if even is not None and even[0] <= halves[0] and even[1] <= halves[1]:
+            y = self._functional.avg_pool2d(x, window, stride, even, count_include_pad=False)
+        else:
+            padded = self._functional.pad(x, _flat(padding))
+            sums = self._functional.avg_pool2d(padded, window, stride, divisor_override=1)
+            counts = window_counts(x.shape[2:], window, stride or window, padding)
+            y = sums / self._torch.tensor(counts, dtype=x.dtype)
+        return y if layout == "NCHW" else _to_nhwc(y)
+
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self._functional.cross_entropy(logits, labels.long())
+
+    def _words(self, blocks: int, key: Key) -> Tensor:
+        """PyTorch has no such generator on the CPU; its whole numbers of 64 bits wrap around."""
+        index = self._torch.arange(blocks)
+        counter = (index & _WORD, index >> 32, self._step & _WORD, (self._step >> 32) & _WORD)
+        return self._torch.stack(philox_words(counter, key, _product_words, int), 1).reshape(-1)
+
+    def _shifted(self, words: Tensor, bits: int, dtype: str) -> Tensor:
+        return (words >> bits).to(getattr(self._torch, dtype))
+
+    def _normal(self, uniform: Tensor, ulp: float) -> Tensor:
+        radius = (-2.0 * (uniform[0::2] + ulp).log()).sqrt()
+        angle = 2.0 * math.pi * uniform[1::2]
+        return self._torch.stack([radius * angle.cos(), radius * angle.sin()], 1).reshape(-1)
 
     def _product(self, a: Tensor, b: Tensor, bias: Tensor) -> Tensor:
         return self._torch.mm(a, b) if bias is None else self._torch.addmm(bias, a, b)
@@ -232,6 +290,37 @@ class TorchOperations:
         if even is None:
             x, even = self._functional.pad(x, _flat(padding)), (0, 0)
         return self._functional.conv2d(x, w, bias, stride, even)
+
+    def _transposed(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair,
+        padding: Padding,
+        output_padding: Pair,
+        bias: Tensor,
+    ) -> Tensor:
+        """PyTorch pads both ends alike; what differs at the far end is its output padding."""
+        before = padding[0][0], padding[1][0]
+        more = [
+            extra + near - far for extra, (near, far) in zip(output_padding, padding, strict=True)
+        ]
+        taken = [min(max(each, 0), step - 1) for each, step in zip(more, stride, strict=True)]
+        left_over = [each - own for each, own in zip(more, taken, strict=True)]
+        if max(left_over) > 0:  # zeros behind the image, which get the bias too
+            y = self._functional.conv_transpose2d(x, w, None, stride, before, taken)
+            y = self._functional.pad(y, (0, left_over[1], 0, left_over[0]))
+            return y if bias is None else y + bias.reshape(-1, 1, 1)
+        y = self._functional.conv_transpose2d(x, w, bias, stride, before, taken)
+        if left_over == [0, 0]:
+            return y
+        rows, columns = y.shape[2] + left_over[0], y.shape[3] + left_over[1]
+        return y[:, :, :rows, :columns]
+
+
+def _product_words(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
+    product = word * constant
+    return (product >> 32) & _WORD, product & _WORD
 
 
 def _to_nhwc(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..vocabulary import transposed_size
 from .primitive import Primitive, Saved
 from .specs import (
     Padding2d,
@@ -46,6 +47,46 @@ def conv2d_output_shape(
     P = window_output("conv2d", H, R, stride[0], padding[0])
     Q = window_output("conv2d", W, S, stride[1], padding[1])
     return join_nchw(N, K, P, Q, layout)
+
+
+def conv2d_transpose_shape(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: Padding2d,
+    output_padding: tuple[int, int],
+    layout: str,
+) -> tuple[int, int, int, int]:
+    """Shape of the image that a convolution with these filters would turn into one like x.
+
+    Raises `ShapeError`. Filters are those of that convolution: [K, C, R, S] or [R, S, C, K] for
+    x with K channels and a result with C.
+    """
+    N, channels, P, Q = split_nchw("conv2d_transpose", x, layout)
+    K, C, R, S = split_filter("conv2d_transpose", w, layout)
+    if channels != K:
+        order = "[K, C, R, S]" if layout == "NCHW" else "[R, S, C, K]"
+        raise ShapeError(
+            f"conv2d_transpose expected filters {order} with K = {channels} for {layout} input "
+            f"{x}, received filters {w}"
+        )
+    for step, more in zip(stride, output_padding, strict=True):
+        if step < 1 or not 0 <= more < step:
+            raise ShapeError(
+                "conv2d_transpose expected a stride of at least 1 and an output padding of at "
+                f"least 0 that is smaller, received stride {stride}, output padding "
+                f"{output_padding}"
+            )
+    H, W = (
+        transposed_size(*each)
+        for each in zip((P, Q), (R, S), stride, padding, output_padding, strict=True)
+    )
+    if min(H, W) < 1:
+        raise ShapeError(
+            f"conv2d_transpose expected a padding that leaves an image, received {padding} for "
+            f"{P}x{Q} positions and filters of {R}x{S}"
+        )
+    return join_nchw(N, C, H, W, layout)
 
 
 def _conv2d_infer(

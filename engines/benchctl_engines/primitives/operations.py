@@ -12,6 +12,7 @@ from typing import Any
 from ..vocabulary import NO_PADDING, Padding, Pair
 from .contractions import matmul as matmul_primitive
 from .convolution import conv2d as conv2d_primitive
+from .convolution import conv2d_input_gradient, conv2d_transpose_shape
 from .elementwise import (
     add,
     cast,
@@ -33,9 +34,11 @@ from .elementwise import (
 )
 from .elementwise import bias_add as bias_add_primitive
 from .losses import softmax_cross_entropy as softmax_cross_entropy_primitive
+from .pooling import average_pool2d as average_pool2d_primitive
 from .pooling import max_pool2d as max_pool2d_primitive
 from .reductions import max_primitive, sum_primitive
 from .shaping import broadcast_to as broadcast_to_primitive
+from .shaping import concatenate as concatenate_primitive
 from .shaping import pad_primitive, slice_primitive
 from .shaping import reshape as reshape_primitive
 from .shaping import transpose as transpose_primitive
@@ -46,10 +49,13 @@ __all__ = [
     "add",
     "assign",
     "assign_sub",
+    "average_pool2d",
     "bias_add",
     "broadcast_to",
     "cast",
+    "concatenate",
     "conv2d",
+    "conv2d_transpose",
     "cos",
     "divide",
     "equal",
@@ -163,6 +169,13 @@ def pad(x: Any, widths: tuple[Pair, ...]) -> Any:
     return pad_primitive(x, low=low, high=high, interior=(0,) * len(low))
 
 
+def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors side by side along `axis`; raises `ShapeError`."""
+    if not parts:
+        raise ShapeError("concatenate expected at least one tensor, received none")
+    return concatenate_primitive(*parts, axis=_axis("concatenate", axis, parts[0].spec.rank))
+
+
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """Matrix product of rank-2 tensors: [N, K] x [K, M] -> [N, M]."""
     return matmul_primitive(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
@@ -177,6 +190,23 @@ def conv2d(
 ) -> Any:
     """Cross-correlation of x with the filters w; see the vocabulary for layouts."""
     return conv2d_primitive(x, w, stride=_pair(stride), padding=_pairs(padding), layout=layout)
+
+
+def conv2d_transpose(
+    x: Any,
+    w: Any,
+    stride: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    output_padding: Pair = (0, 0),
+    layout: str = "NCHW",
+) -> Any:
+    """Transposed convolution of x with the filters w; see the vocabulary for shapes."""
+    stride, padding = _pair(stride), _pairs(padding)
+    more = _pair(output_padding)
+    shape = conv2d_transpose_shape(x.spec.shape, w.spec.shape, stride, padding, more, layout)
+    return conv2d_input_gradient(
+        x, w, input_shape=shape, stride=stride, padding=padding, layout=layout
+    )
 
 
 def bias_add(x: Any, b: Any, axis: int = -1) -> Any:
@@ -199,6 +229,23 @@ def max_pool2d(
         padding=_pairs(padding),
         layout=layout,
     )[0]
+
+
+def average_pool2d(
+    x: Any,
+    window: Pair = (2, 2),
+    stride: Pair | None = None,
+    padding: Padding = NO_PADDING,
+    layout: str = "NCHW",
+) -> Any:
+    """Mean over windows, padding not counted; `stride` is the window where None."""
+    return average_pool2d_primitive(
+        x,
+        window=_pair(window),
+        stride=_pair(stride or window),
+        padding=_pairs(padding),
+        layout=layout,
+    )
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:

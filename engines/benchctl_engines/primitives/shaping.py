@@ -1,4 +1,4 @@
-"""Primitives that move elements without computing: reshape, transpose, broadcast, slice, pad."""
+"""Primitives that move elements without computing: reshape, transpose, slice and their kin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .primitive import Primitive, Saved, same_as_first
-from .specs import ShapeError, TensorSpec, broadcast_shapes, spec
+from .specs import ShapeError, TensorSpec, broadcast_shapes, same_dtype, spec
 
 
 def _reshape_infer(x: TensorSpec, *, shape: tuple[int, ...]) -> TensorSpec:
@@ -57,6 +57,21 @@ def _pad_infer(
     return spec(shape, x.dtype)
 
 
+def _concatenate_infer(*parts: TensorSpec, axis: int) -> TensorSpec:
+    first = parts[0]
+    dtype = same_dtype("concatenate", *parts)
+    for part in parts:
+        others = (*part.shape[:axis], *part.shape[axis + 1 :])
+        if part.rank != first.rank or others != (*first.shape[:axis], *first.shape[axis + 1 :]):
+            received = " and ".join(str(each) for each in parts)
+            raise ShapeError(
+                f"concatenate expected shapes that differ along axis {axis} only, "
+                f"received {received}"
+            )
+    size = sum(part.shape[axis] for part in parts)
+    return spec((*first.shape[:axis], size, *first.shape[axis + 1 :]), dtype)
+
+
 # Made by the static engine where a value must outlive a change of its variable.
 copy = Primitive("copy", same_as_first)
 reshape = Primitive("reshape", _reshape_infer, inplace=((0, 0),))
@@ -64,6 +79,7 @@ transpose = Primitive("transpose", _transpose_infer)
 broadcast_to = Primitive("broadcast_to", _broadcast_infer)
 slice_primitive = Primitive("slice", _slice_infer)
 pad_primitive = Primitive("pad", _pad_infer)
+concatenate = Primitive("concatenate", _concatenate_infer)
 
 
 @reshape.pullback
@@ -107,3 +123,17 @@ def pad_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
     starts = tuple(min(pair) for pair in zip(low, stops, strict=True))
     steps = tuple(inner + 1 for inner in saved.attributes["interior"])
     return (slice_primitive(g, starts=starts, stops=stops, steps=steps),)
+
+
+@concatenate.pullback
+def concatenate_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
+    axis, found, start = saved.attributes["axis"], [], 0
+    shape = g.spec.shape
+    for part, needed in zip(saved.specs, saved.needs, strict=True):
+        stop = start + part.shape[axis]
+        starts = tuple(start if place == axis else 0 for place in range(len(shape)))
+        stops = tuple(stop if place == axis else size for place, size in enumerate(shape))
+        cut = {"starts": starts, "stops": stops, "steps": (1,) * len(shape)}
+        found.append(slice_primitive(g, **cut) if needed else None)
+        start = stop
+    return tuple(found)

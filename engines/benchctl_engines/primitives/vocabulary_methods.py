@@ -31,10 +31,13 @@ class InHouseVocabulary:
     broadcast_to = staticmethod(operations.broadcast_to)
     slice = staticmethod(operations.slice)
     pad = staticmethod(operations.pad)
+    concatenate = staticmethod(operations.concatenate)
     matmul = staticmethod(operations.matmul)
     conv2d = staticmethod(operations.conv2d)
+    conv2d_transpose = staticmethod(operations.conv2d_transpose)
     bias_add = staticmethod(operations.bias_add)
     max_pool2d = staticmethod(operations.max_pool2d)
+    average_pool2d = staticmethod(operations.average_pool2d)
     softmax_cross_entropy = staticmethod(operations.softmax_cross_entropy)
 
     def random_uniform(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:

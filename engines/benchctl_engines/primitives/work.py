@@ -95,5 +95,6 @@ _RULES: dict[str, Callable[[Specs, Specs, Attributes], int]] = {
     "matmul_epilogue": _matmul,
     "matmul_update": _matmul_update,
     "max_pool2d": _pooling,
+    "average_pool2d": _pooling,
     "fused_loop": _fused,
 }

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..contract import Array, Case, Outputs, Program
-from ..primitives.operations import assign_sub
+from ..contract import (
+    Array,
+    Case,
+    Objectives,
+    Outputs,
+    Program,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
+from ..primitives.elementwise import subtract
+from ..primitives.operations import assign, assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from ..source_sites import Site
@@ -87,7 +97,16 @@ def workload_graph(
         if kind == "gradient":
             _fetch_gradients(made, outputs, workload.differentiate(case))
         elif kind == "training":
-            _update(made, outputs, workload.learning_rate(case))
+            objectives = objectives_of(workload, case)
+            if objectives is None:
+                refuse_updates(outputs)
+                _update(made, outputs, workload.learning_rate(case))
+            else:
+                gradients_by_name = _gradients_of_each(made, outputs, objectives)
+                updated = workload.update(  # type: ignore[attr-defined]
+                    ops, known, gradients_by_name, case
+                )
+                _assign(made, new_parameters(outputs.updates, updated, known))
     graph.freeze()
     return made
 
@@ -96,12 +115,16 @@ def _fetch_gradients(made: WorkloadGraph, outputs: Outputs, wanted: tuple[str, .
     known = {**made.placeholders, **made.variables}
     found = gradients(outputs.objective, [known[name] for name in wanted], _seeds(outputs))
     for name, each in zip(wanted, found, strict=True):
-        if each is None:
-            raise ValueError(
-                f"the gradient of {name!r} was asked for, and nothing that is "
-                "differentiated depends on it"
-            )
-        made.fetches[f"grad_{name}"] = each
+        made.fetches[f"grad_{name}"] = _existing(name, each)
+
+
+def _existing(name: str, gradient: Value | None) -> Value:
+    if gradient is None:
+        raise ValueError(
+            f"the gradient of {name!r} was asked for, and nothing that is "
+            "differentiated depends on it"
+        )
+    return gradient
 
 
 def _update(made: WorkloadGraph, outputs: Outputs, rate: float) -> None:
@@ -109,6 +132,27 @@ def _update(made: WorkloadGraph, outputs: Outputs, rate: float) -> None:
     for (name, source), each in zip(made.variables.items(), found, strict=True):
         if each is not None:
             made.updates[name] = assign_sub(source, rate * each)
+
+
+def _gradients_of_each(
+    made: WorkloadGraph, outputs: Outputs, objectives: Objectives
+) -> dict[str, Value]:
+    """The gradient of each trained parameter, of the objective that trains it."""
+    result: dict[str, Value] = {}
+    for objective, names in objectives.items():
+        found = gradients(outputs.values[objective], [made.variables[name] for name in names])
+        result |= {name: _existing(name, each) for name, each in zip(names, found, strict=True)}
+    return result
+
+
+def _assign(made: WorkloadGraph, new: dict[str, Any]) -> None:
+    """Each new value goes to its variable; `w - delta` is subtracted in w's own memory."""
+    for name, value in new.items():
+        variable, node = made.variables[name], value.node
+        if node.primitive is subtract and node.operands[0] is variable:
+            made.updates[name] = assign_sub(variable, node.operands[1])
+        elif value is not variable:
+            made.updates[name] = assign(variable, value)
 
 
 def _seeds(outputs: Outputs) -> list[Any] | None:

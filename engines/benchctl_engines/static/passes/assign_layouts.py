@@ -24,6 +24,8 @@ _IMAGES = {
     "max_pool2d": (0,),
     "max_pool2d_gradient": (0, 1),
     "max_pool2d_gather": (0, 1),
+    "average_pool2d": (0,),
+    "average_pool2d_gradient": (0,),
 }
 _CONVOLUTIONS = ("conv2d", "conv2d_input_gradient", "conv2d_filter_gradient")
 # What a kernel saves for each byte of its images when they need no staging, against what changing

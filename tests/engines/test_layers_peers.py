@@ -1,0 +1,178 @@
+"""The same models in frameworks: one description, the results of float64, the same masks."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+from layer_workloads import Masked, SmallGan, SmallNet, drawn, steps_of
+from test_peers_frameworks import FACTORIES, engine_of
+
+from benchctl_engines.contract import Outputs
+from benchctl_engines.eager.engine import make_engine as make_eager
+from benchctl_engines.eager.reference_run import evaluate_steps
+from benchctl_engines.layers import (
+    SGD,
+    Adam,
+    AveragePool2D,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Sequential,
+)
+from benchctl_workloads import Workload
+
+pytestmark = pytest.mark.frameworks
+each_engine = pytest.mark.parametrize("name", FACTORIES)
+IN_NHWC = ("tf-function", "tf-eager", "tf-graph", "keras")
+
+
+def layout_of(name):
+    return "NHWC" if name in IN_NHWC else "NCHW"
+
+
+def assert_as_reference(found, workload, seed=0):
+    exact = evaluate_steps(workload, {}, *drawn(workload), seed=seed)
+    for number, step in enumerate(found):
+        wide = next(exact)
+        assert set(step) == set(wide)
+        for name, wanted in wide.items():
+            tolerance = workload.tolerance({}, name)
+            allowed = tolerance.relative * np.abs(wanted).max(initial=0) + tolerance.absolute
+            error = np.abs(step[name] - wanted).max(initial=0)
+            assert error <= allowed, (number, name, error, allowed)
+
+
+@each_engine
+def test_two_networks_train_as_in_float64(name):
+    """Two objectives, Adam, momentum, moving averages, dropout, three steps."""
+    engine, workload = engine_of(name), SmallGan(layout_of(name))
+    assert engine.supports(workload, {}).ok
+    assert_as_reference(steps_of(engine, workload, seed=3), workload, seed=3)
+
+
+@each_engine
+@pytest.mark.parametrize("optimizer", [SGD(0.05, 0.9, nesterov=True), Adam(0.01, epsilon=0.01)])
+def test_one_network_trains_as_in_float64(name, optimizer):
+    engine, workload = engine_of(name), SmallNet(optimizer, layout=layout_of(name))
+    assert_as_reference(steps_of(engine, workload), workload)
+
+
+@each_engine
+def test_inference_is_that_of_float64(name):
+    workload = SmallNet(None, layout=layout_of(name))
+    assert_as_reference(steps_of(engine_of(name), workload, 1), workload)
+
+
+@each_engine
+def test_every_framework_drops_the_same_elements(name):
+    """The step's number counts, the compiled ones' too."""
+    one = steps_of(make_eager(), Masked(), seed=7)
+    other = steps_of(engine_of(name), Masked(), seed=7)
+    for first, second in zip(one, other, strict=True):
+        for each in first:
+            np.testing.assert_array_equal(first[each] == 0, second[each] == 0)
+
+
+class Noise(Workload):
+    """Random numbers of both kinds and widths."""
+
+    name = "noise"
+
+    def inputs(self, case, rng):
+        return {"x": np.zeros(1, "float64")}
+
+    def program(self, ops, parameters, inputs, case):
+        values = {}
+        for dtype in ("float32", "float64"):
+            values[f"uniform {dtype}"] = ops.random_uniform((7, 3), dtype)
+            values[f"normal {dtype}"] = ops.random_normal((5,), dtype)
+        return Outputs(values={"x": inputs["x"], **values})
+
+
+@each_engine
+@pytest.mark.parametrize("seed", [0, 2**40 + 5])
+def test_random_numbers_are_those_of_our_engines(name, seed):
+    one = steps_of(make_eager(), Noise(), seed=seed)
+    other = steps_of(engine_of(name), Noise(), seed=seed)
+    for first, second in zip(one, other, strict=True):
+        del first["x"]  # Keras turns inputs to float32
+        for each, wanted in first.items():
+            assert second[each].dtype == wanted.dtype
+            rounding = 1e-5 if each.endswith("32") else 1e-12
+            exact = each.startswith("uniform")
+            np.testing.assert_allclose(
+                second[each], wanted, rtol=0 if exact else rounding, atol=0 if exact else rounding
+            )
+
+
+@each_engine
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("window", "stride"), [((5, 5), 2), ((3, 2), 1), ((2, 1), 3), ((4, 5), 3)])
+def test_windows_of_any_kind(name, window, stride, padding):
+    layers = [
+        Conv2DTranspose(3, window, stride, padding),
+        AveragePool2D(window, stride, padding),
+        Conv2D(2, window, stride, "same"),
+    ]
+    workload = SmallNet(SGD(0.1), layers, (5, 6, 2), layout=layout_of(name))
+    assert_as_reference(steps_of(engine_of(name), workload, 1), workload)
+
+
+# ----- against PyTorch's own ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["sgd", "momentum", "nesterov", "adam"])
+def test_optimizers_are_those_of_torch(which):
+    torch = importlib.import_module("torch") if engine_of("torch") else None
+    ours, theirs = {
+        "sgd": (SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
+        "momentum": (SGD(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9)),
+        "nesterov": (
+            SGD(0.1, 0.9, nesterov=True),
+            lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True),
+        ),
+        "adam": (Adam(0.1, epsilon=1e-8), lambda p: torch.optim.Adam(p, 0.1)),
+    }[which]
+    workload = SmallNet(ours, [Dense(3)], (4,), dtype="float64")
+    parameters, inputs = drawn(workload)
+    w, b = (
+        torch.tensor(parameters[f"dense/{name}"], requires_grad=True) for name in ("weight", "bias")
+    )
+    optimizer = theirs([w, b])
+    for step in steps_of(make_eager(), workload, 5):
+        optimizer.zero_grad()
+        y = torch.tensor(inputs["x"]) @ w + b
+        ((y - torch.tensor(inputs["y"])) ** 2).mean().backward()
+        optimizer.step()
+        np.testing.assert_allclose(step["parameter/dense/weight"], w.detach().numpy(), rtol=1e-7)
+        np.testing.assert_allclose(step["parameter/dense/bias"], b.detach().numpy(), rtol=1e-7)
+
+
+def test_layers_are_those_of_torch():
+    """A stride of 2, "same" written out, and batch statistics."""
+    torch = importlib.import_module("torch") if engine_of("torch") else None
+    from benchctl_engines.layers import BatchNormalization, LeakyReLU, MaxPool2D
+
+    layers = [
+        Conv2DTranspose(4, 5, 2, "same"),
+        BatchNormalization(epsilon=1e-5),
+        LeakyReLU(0.2),
+        Conv2D(3, 3),
+        MaxPool2D(),
+    ]
+    model = Sequential(layers, (5, 6, 2), layout="NCHW")
+    workload = SmallNet(SGD(0.1), layers, (5, 6, 2), layout="NCHW")
+    arrays = {n: torch.tensor(a) for n, a in drawn(workload)[0].items()}
+    x = torch.tensor(drawn(workload)[1]["x"])
+    f = torch.nn.functional
+    y = f.conv_transpose2d(x, arrays["conv2d_transpose/weight"], arrays["conv2d_transpose/bias"], 2)
+    y = y[:, :, 1:-2, 1:-2]
+    y = f.batch_norm(y, None, None, training=True, eps=1e-5)
+    y = f.conv2d(f.leaky_relu(y, 0.2), arrays["conv2d/weight"], arrays["conv2d/bias"])
+    y = f.max_pool2d(y, 2)
+    assert tuple(y.shape[1:]) == (3, 4, 5) and model.output_shapes == ((4, 5, 3),)
+    wanted = ((y - torch.tensor(drawn(workload)[1]["y"])) ** 2).mean()
+    (found,) = steps_of(make_eager(), workload, 1)
+    assert float(found["loss"]) == pytest.approx(float(wanted), rel=1e-5)
