@@ -127,6 +127,8 @@ def pooling(dtype: str, images: int) -> Iterator[Asked]:
         yield "max_pool2d", [x], attributes
         yield "max_pool2d_gradient", [g, offsets], {**attributes, "input_shape": shape}
         yield "max_pool2d_gather", [x, offsets], attributes
+        yield "average_pool2d", [x], attributes
+        yield "average_pool2d_gradient", [g], {**attributes, "input_shape": shape}
 
 
 def asked() -> Iterator[Asked]:

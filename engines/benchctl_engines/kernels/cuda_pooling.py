@@ -1,4 +1,4 @@
-"""Max pooling and its derivatives on a GPU, in both layouts, with fast forms for 2x2 windows.
+"""Max and average pooling and their derivatives on a GPU, both layouts, fast for 2x2 windows.
 
 To a kernel every image is [N, H, W, C]: in NCHW each plane is an image of one channel.
 """
@@ -83,11 +83,12 @@ def _prepare(
     sizes: tuple[int, ...],
     index: Index,
 ) -> Prepared:
-    """A kernel of three addresses, a number of threads' worth of work, divisors and int sizes."""
+    """A kernel of its operands' addresses, the threads it needs, divisors and int sizes."""
     driver = driver_of(request)
     real = next(each.dtype for each in request.outputs if each.floating)
     module = driver.module(source(index, "pooling", REAL=C_TYPES[real]))
-    signature = "PPP" + index.letter + index.divisor_letters * len(divisors) + "i" * len(sizes)
+    addresses = "P" * (len(request.outputs) + len(request.inputs))
+    signature = addresses + index.letter + index.divisor_letters * len(divisors) + "i" * len(sizes)
     launch = module.function(name, signature).launch
     grid, block = grid_of(driver, threads), (THREADS, 1, 1)
     constants = [threads]
@@ -179,3 +180,25 @@ def prepare_max_pool_gather(request: KernelRequest) -> Prepared:
     _, P, Q, _ = _images(out, layout)
     sizes = (H, W, *_window(request))
     return _prepare(request, "max_pool_gather", out.size, (C, Q, P), sizes, index_for(u, out))
+
+
+@kernel("average_pool2d", "gpu", "windows")
+def prepare_average_pool(request: KernelRequest) -> Prepared:
+    """The mean of each window's elements inside the image."""
+    (x,), y = request.inputs, request.outputs[0]
+    layout = request.attributes["layout"]
+    _, H, W, C = _images(x, layout)
+    _, P, Q, _ = _images(y, layout)
+    sizes = (H, W, *_window(request))
+    return _prepare(request, "average_pool", y.size, (C, Q, P), sizes, index_for(x, y))
+
+
+@kernel("average_pool2d_gradient", "gpu", "windows")
+def prepare_average_pool_gradient(request: KernelRequest) -> Prepared:
+    """Each gradient shared among the elements of its window."""
+    (g,), dx = request.inputs, request.outputs[0]
+    layout = request.attributes["layout"]
+    _, H, W, C = _images(dx, layout)
+    _, P, Q, _ = _images(g, layout)
+    sizes = (P, Q, *_window(request))
+    return _prepare(request, "average_pool_gradient", dx.size, (C, W, H), sizes, index_for(dx, g))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..primitives.specs import TensorSpec
@@ -139,3 +140,23 @@ def prepare_pad(request: KernelRequest) -> Prepared:
             move(out, x)
 
     return Prepared(pad)
+
+
+@kernel("concatenate", "gpu", "strided")
+def prepare_concatenate(request: KernelRequest) -> Prepared:
+    """Arrays side by side, one move each."""
+    out, axis = request.outputs[0], request.attributes["axis"]
+    strides = dense_strides(out.shape)
+    moves, start = [], 0
+    for place, part in enumerate(request.inputs):
+        target = Place(strides, start * strides[axis])
+        one = replace(request, inputs=(part,))
+        if part.size:
+            moves.append((place, prepare_move(one, part.shape, target, _whole(part)).run))
+        start += part.shape[axis]
+
+    def concatenate(out: Any, *parts: Any) -> None:
+        for place, move in moves:
+            move(out, parts[place])
+
+    return Prepared(concatenate)

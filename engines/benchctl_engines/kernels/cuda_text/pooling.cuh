@@ -1,4 +1,4 @@
-// Max pooling. Images are [N, H, W, C]; in NCHW every plane is an image of one channel. Offsets are
+// Max and average pooling. Images are [N, H, W, C]; in NCHW every plane is an image of one channel. Offsets are
 // the row-major index within the window of its first maximum; NaN counts as the largest value and
 // padding never wins. P x Q out, windows of R x S.
 #define WINDOW int R, int S, int stride_h, int stride_w, int top, int left
@@ -73,6 +73,48 @@ extern "C" __global__ void __launch_bounds__(256, 1) max_pool_gather(
         const int h = row * stride_h - top + r, w = column * stride_w - left + offset - r * S;
         const bool inside = h >= 0 && h < H && w >= 0 && w < W;
         out[i] = inside ? u[((image * H + h) * W + w) * C + c] : (REAL)0;
+    }
+}
+
+// ----- averages: over the elements of a window that lie inside the image -------------------------
+
+// How many of `size` places a window of R from `start` on covers.
+static __device__ __forceinline__ int inside(int start, int R, int size) {
+    const int stop = start + R < size ? start + R : size;
+    return stop - (start < 0 ? 0 : start);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
+    REAL* __restrict__ y, const REAL* __restrict__ x, index_t n, DIVISOR(C), DIVISOR(Q), DIVISOR(P),
+    int H, int W, WINDOW) {
+    EACH(i, n) {
+        PLACE(i, Q, P);
+        const int h0 = row * stride_h - top, w0 = column * stride_w - left;
+        REAL total = 0;
+        for (int r = h0 < 0 ? -h0 : 0; r < R && h0 + r < H; r++)
+            for (int s = w0 < 0 ? -w0 : 0; s < S && w0 + s < W; s++)
+                total += x[((image * H + h0 + r) * W + w0 + s) * C + c];
+        y[i] = total / (REAL)(inside(h0, R, H) * inside(w0, S, W));
+    }
+}
+
+// Each element gathers its share from the windows that cover it.
+extern "C" __global__ void __launch_bounds__(256, 1) average_pool_gradient(
+    REAL* __restrict__ dx, const REAL* __restrict__ g, index_t n, DIVISOR(C), DIVISOR(W),
+    DIVISOR(H), int P, int Q, WINDOW) {
+    EACH(i, n) {
+        PLACE(i, W, H);
+        const int h = row + top, w = column + left;
+        const int p0 = h < R ? 0 : (h - R) / stride_h + 1, q0 = w < S ? 0 : (w - S) / stride_w + 1;
+        const int p1 = h / stride_h < P ? h / stride_h : P - 1;
+        const int q1 = w / stride_w < Q ? w / stride_w : Q - 1;
+        REAL total = 0;
+        for (int p = p0; p <= p1; p++)
+            for (int q = q0; q <= q1; q++)
+                total += g[((image * P + p) * Q + q) * C + c] /
+                         (REAL)(inside(p * stride_h - top, R, (int)H) *
+                                inside(q * stride_w - left, S, (int)W));
+        dx[i] = total;
     }
 }
 
