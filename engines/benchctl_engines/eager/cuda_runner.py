@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
 from typing import Any
 
 from ..contract import (
@@ -35,7 +34,7 @@ class _OnCuda(EagerRunner):
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
-        super().__init__(*arguments, device)
+        super().__init__(*(*arguments, device))
         self._clock: CudaClock | None = None
 
     def issue(self) -> None:

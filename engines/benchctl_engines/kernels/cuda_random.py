@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..primitives.randomness import philox_key
 from .cuda_source import (
     C_TYPES,
     THREADS,
@@ -16,7 +17,6 @@ from .cuda_source import (
     signed_word,
     source,
 )
-from ..primitives.randomness import philox_key
 from .table import KernelRequest, Prepared, kernel
 
 

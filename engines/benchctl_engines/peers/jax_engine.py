@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Objectives, new_parameters, objectives_of, refuse_updates
+from ..contract import (
+    Array,
+    Case,
+    EngineOptions,
+    Objectives,
+    Outputs,
+    Program,
+    RunnerFacts,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
 from ..devices.availability import gpu_index
+from .counter_random import draws_random_numbers
 from .cuda_builds import jax_without_cuda
 from .framework import FrameworkEngine, place_words
-from .counter_random import draws_random_numbers
 from .jax_operations import JaxOperations
 
 Tensors = dict[str, Any]

@@ -7,9 +7,21 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Availability, Case, EngineOptions, Outputs, Program, RunnerFacts, Objectives, new_parameters, objectives_of, refuse_updates
-from .framework import place_words, no_gradient
+from ..contract import (
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Objectives,
+    Outputs,
+    Program,
+    RunnerFacts,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
 from .counter_random import draws_random_numbers
+from .framework import no_gradient, place_words
 from .keras_operations import KerasOperations
 from .tensorflow_engine import TensorflowEngine, place_on, set_threads
 

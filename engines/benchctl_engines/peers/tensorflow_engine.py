@@ -8,11 +8,23 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar
 
-from ..contract import Array, Availability, Case, EngineOptions, Program, RunnerFacts, Objectives, Outputs, new_parameters, objectives_of, refuse_updates
+from ..contract import (
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Objectives,
+    Outputs,
+    Program,
+    RunnerFacts,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
 from ..devices.availability import gpu_index
+from .counter_random import draws_random_numbers
 from .cuda_builds import tensorflow_without_cuda
 from .framework import FrameworkEngine, no_gradient, place_words
-from .counter_random import draws_random_numbers
 from .probed_program import probe_program
 from .tensorflow_operations import TensorflowOperations
 

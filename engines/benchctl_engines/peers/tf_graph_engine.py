@@ -7,10 +7,22 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, RunnerFacts, Switch, Objectives, new_parameters, objectives_of, refuse_updates
+from ..contract import (
+    Array,
+    Case,
+    EngineOptions,
+    Objectives,
+    Outputs,
+    Program,
+    RunnerFacts,
+    Switch,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
+from .counter_random import draws_random_numbers
 from .framework import no_gradient, place_words
 from .tensorflow_engine import TensorflowEngine, place_on, set_threads
-from .counter_random import draws_random_numbers
 from .tensorflow_operations import TensorflowOperations
 
 ENTRY = Switch(

@@ -6,11 +6,22 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
-from ..contract import Array, Case, EngineOptions, Outputs, Program, Runner, RunnerFacts, new_parameters, objectives_of, refuse_updates
+from ..contract import (
+    Array,
+    Case,
+    EngineOptions,
+    Outputs,
+    Program,
+    Runner,
+    RunnerFacts,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
 from ..devices.availability import gpu_index
+from .counter_random import draws_random_numbers
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
-from .counter_random import draws_random_numbers
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)
