@@ -24,7 +24,8 @@ from .convolution_geometry import (
 from .cuda_finish import Finish
 from .cuda_parts import Room, blocks_of, index_types, text_of
 from .cuda_product import Product
-from .cuda_rows import device_of, gpu_row
+from .cuda_rows import gpu_row
+from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, always
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Unfolding:
     """The sizes of a convolution by columns and the steps that its three forms share."""
 
     def __init__(self, request: KernelRequest, geometry: ConvolutionGeometry) -> None:
-        self.driver: Driver = device_of(request)
+        self.driver: Driver = driver_of(request)
         self.geometry = geometry
         self.precision = request.precision
         self.nchw = geometry.layout == "NCHW"

@@ -21,7 +21,8 @@ from .convolution_geometry import (
 from .cuda_filters import FilterOrder
 from .cuda_finish import Finish
 from .cuda_parts import Room
-from .cuda_rows import device_of, gpu_row
+from .cuda_rows import gpu_row
+from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _plan(
     sizes = geometry.N, geometry.C, geometry.H, geometry.W, geometry.K, geometry.R, geometry.S
     if 0 in (*sizes, geometry.P, geometry.Q):
         raise NoPlanError("an operand of the convolution is empty")
-    return device_of(request).convolution(
+    return driver_of(request).convolution(
         ConvolutionRequest(
             kind,
             *sizes,
@@ -90,7 +91,7 @@ def _filter_order(request: KernelRequest, geometry: ConvolutionGeometry) -> Filt
     if stored == given or (stored == "KCRS" and 1 in (geometry.taps, geometry.C)):
         return None
     sizes = geometry.K, geometry.C, geometry.R, geometry.S
-    return FilterOrder(device_of(request), geometry.dtype, sizes, stored, given)
+    return FilterOrder(driver_of(request), geometry.dtype, sizes, stored, given)
 
 
 class _Planned:
@@ -105,7 +106,7 @@ class _Planned:
         *,
         biased: bool,
     ) -> None:
-        self._driver = device_of(request)
+        self._driver = driver_of(request)
         self._plan = plan
         self._order = _filter_order(request, geometry)
         self._finish = finish
@@ -193,7 +194,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
         maps = geometry.N, geometry.K, geometry.P, geometry.Q
         layout = geometry.layout
         finish = Finish(
-            device_of(request),
+            driver_of(request),
             geometry.dtype,
             maps,
             layout,
@@ -233,7 +234,7 @@ def prepare_filter_gradient(request: KernelRequest) -> Prepared:
 
     stored, given = _orders(request, geometry)
     sizes = geometry.K, geometry.C, geometry.R, geometry.S
-    back = FilterOrder(device_of(request), geometry.dtype, sizes, given, stored)
+    back = FilterOrder(driver_of(request), geometry.dtype, sizes, given, stored)
     room = Room()
     made_at = room.take(request.outputs[0].nbytes)
     own_at = room.take(plan.workspace_bytes)

@@ -22,7 +22,8 @@ from .convolution_geometry import (
 from .cuda_finish import Finish
 from .cuda_parts import Room
 from .cuda_product import Product
-from .cuda_rows import device_of, gpu_row
+from .cuda_rows import gpu_row
+from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _product(
         relu=relu,
         precision=request.precision,
     )
-    return Product(device_of(request), matmul)
+    return Product(driver_of(request), matmul)
 
 
 @gpu_row("conv2d", "gemm", can=_when(forward_geometry))
@@ -114,7 +115,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     maps = geometry.N, geometry.K, geometry.P, geometry.Q
     layout, dtype = geometry.layout, geometry.dtype
     finish = Finish(
-        device_of(request), dtype, maps, layout, layout, biased=True, relu=relu, pool=True
+        driver_of(request), dtype, maps, layout, layout, biased=True, relu=relu, pool=True
     )
 
     def product_pooled(

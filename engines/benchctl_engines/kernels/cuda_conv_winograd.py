@@ -25,7 +25,8 @@ from .convolution_geometry import (
 )
 from .cuda_parts import Room, blocks_of
 from .cuda_product import Product
-from .cuda_rows import device_of, gpu_row
+from .cuda_rows import gpu_row
+from .cuda_source import driver_of
 from .cuda_winograd_plan import (
     FLOAT_BYTES,
     TAPS,
@@ -130,7 +131,7 @@ class _Convolution:
     def __init__(
         self, request: KernelRequest, geometry: ConvolutionGeometry, *, rotated: bool
     ) -> None:
-        self._driver = driver = device_of(request)
+        self._driver = driver = driver_of(request)
         self._geometry = geometry
         attributes = request.attributes
         self._pool = bool(attributes.get("pool", False))
@@ -295,7 +296,7 @@ def _gradient_step(
 )
 def prepare_filter_gradient(request: KernelRequest) -> Prepared:
     """dw = correlation(x, g), summed in the transform domain."""
-    geometry, driver = filter_gradient_geometry(request), device_of(request)
+    geometry, driver = filter_gradient_geometry(request), driver_of(request)
     swapped = not filters_channels_last(request)
     pairs = geometry.C * geometry.K
     facts = driver.facts

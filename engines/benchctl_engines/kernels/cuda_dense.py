@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..devices.cuda.driver import MatmulRequest
 from .cuda_product import Product
-from .cuda_rows import device_of
+from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, kernel
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _product(request: KernelRequest, first: int, **options: Any) -> Product:
         precision=request.precision,
         **options,
     )
-    return Product(device_of(request), matmul)
+    return Product(driver_of(request), matmul)
 
 
 def _address(workspace: tuple[DeviceArray, ...]) -> int:

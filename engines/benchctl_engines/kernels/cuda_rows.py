@@ -7,13 +7,8 @@ by rule. `candidates` gives every row that can: whoever measures picks among the
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING
 
-from .table import Kernel, KernelRequest, Prepare, When, always, kernel
-
-if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+from .table import Kernel, KernelRequest, Prepare, When, always, kernel, load_device
 
 _ABLE: dict[str, list[Kernel]] = {}
 
@@ -42,13 +37,5 @@ def candidates(primitive: str, request: KernelRequest) -> tuple[Kernel, ...]:
     They differ in time, workspace and rounding; all meet the tolerance of `request.precision`.
     Empty for a primitive for which there is never a choice.
     """
-    import_module(f"{__package__}.cuda_convolution")
+    load_device("gpu")
     return tuple(row for row in _ABLE.get(primitive, ()) if row.when(request))
-
-
-def device_of(request: KernelRequest) -> Driver:
-    """The driver that a kernel is prepared for."""
-    driver = request.driver
-    if driver is None:
-        raise ValueError("a kernel of the GPU is prepared for a driver, the request names none")
-    return driver
