@@ -12,6 +12,7 @@ from emulator import EmulatedDriver
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchctl_engines.kernels import cuda_source
 from benchctl_engines.primitives.primitive import PRIMITIVES
 from benchctl_engines.primitives.specs import spec
 
@@ -71,6 +72,20 @@ def test_layouts_are_changed_by_tiles(layout, shape):
     x = counted(shape, "float32")
     actual = run("transpose", [x], {"axes": axes}, row="tiled")
     assert np.array_equal(actual, x.transpose(axes))
+
+
+def test_a_missing_barrier_is_caught(monkeypatch):
+    text = cuda_source._file("transposes")
+    assert text.count("__syncthreads();") == 1
+    files = {"transposes": text.replace("__syncthreads();", "")}
+    whole = cuda_source._file
+    monkeypatch.setattr(cuda_source, "_file", lambda name: files.get(name) or whole(name))
+    x = counted((40, 40), "float32")
+    right = []
+    for reverse in (False, True):
+        driver = EmulatedDriver(2**22, reverse=reverse)
+        right.append(np.array_equal(run("transpose", [x], {"axes": (1, 0)}, driver), x.T))
+    assert not all(right)
 
 
 @few

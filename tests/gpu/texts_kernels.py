@@ -46,7 +46,7 @@ def elementwise() -> Iterator[Asked]:
     yield "multiply", [spec((WIDE,), "float32")] * 2, {}
     for axis in range(3):
         yield "bias_add", [x, spec((x.shape[axis],), "float32")], {"axis": axis}
-    for source, target in itertools.permutations(("float32", "float64", "bool", "int64"), 2):
+    for source, target in itertools.permutations(("float32", "bool", "int64"), 2):
         yield "cast", [spec((6, 8), source)], {"dtype": target}
 
 
@@ -105,7 +105,9 @@ def others() -> Iterator[Asked]:
             yield "assign", [w, value], {}
             yield "assign_sub", [w, value], {}
             yield "assign_sub_scaled", [w, value], {"scale": 0.1}
-        for rows, labels in itertools.product((4, WIDE), ("int32", "int64")):
+        for rows, labels in ((4, "int32"), (4, "int64"), (WIDE, "int64")):
+            if (dtype, labels) == ("float64", "int64"):
+                continue
             logits, classes = spec((rows, 10), dtype), spec((rows,), labels)
             yield "softmax_cross_entropy", [logits, classes], {}
             name = "softmax_cross_entropy_gradient"
