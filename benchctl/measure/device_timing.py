@@ -17,13 +17,13 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from benchctl.measure.clock import Clock, seconds_since
 from benchctl.store.record import DeviceTimes
 
 if TYPE_CHECKING:
-    from benchctl_engines.contract import AsynchronousRunner, DeviceClock
+    from benchctl_engines.contract import AsynchronousRunner, DeviceClock, DeviceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def measure_device(
 ) -> DeviceTimes:
     """All figures of one round; taken again where the watch saw the device being slowed."""
     rule = rule or DeviceRule()
-    return watch.watched(lambda: take_times(runner, host, rule))
+    return watch.watched(runner.device_clock(), lambda: take_times(runner, host, rule))
 
 
 def take_times(runner: AsynchronousRunner, host: Clock, rule: DeviceRule) -> DeviceTimes:
@@ -144,37 +144,10 @@ class _Ahead:
 
 # What slows a device down ---------------------------------------------------------------------
 
-HOT_REASONS = frozenset(
-    {"hardware slowdown", "hardware thermal slowdown", "software thermal slowdown", "power brake"}
-)
-"""A device that is held back for one of these is not measured: the samples are thrown away."""
-KEPT_REASONS = frozenset({"power cap"})
-"""Usual for dense arithmetic at full power: kept, and said."""
-
 LEAST_OF_DEFAULT_CLOCK = 0.75
 LEAST_OF_USUAL_CLOCK = 0.9
 PAUSE_SECONDS = 0.05
 MOST_ATTEMPTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the sensors of a device say; None where they do not tell."""
-
-    clock_hertz: float | None = None
-    temperature_celsius: float | None = None
-    reasons: frozenset[str] = frozenset()
-
-
-class Sensors(Protocol):
-    """The sensors of one device."""
-
-    @property
-    def default_clock_hertz(self) -> float | None:
-        """The clock that the device runs at unless it is held back."""
-
-    def read(self) -> Reading:
-        """The sensors now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,51 +158,49 @@ class Judgement:
     words: tuple[str, ...] = ()
 
 
-def judge(
-    before: Reading, after: Reading, default_hertz: float | None, usual_hertz: float | None
-) -> Judgement:
-    """What two readings around a block say of its samples.
+def judge(before: DeviceState, after: DeviceState, usual_hertz: float | None) -> Judgement:
+    """What the sensors around a block say of its samples.
 
     `usual_hertz` is the median clock of the run so far.
     """
-    reasons = before.reasons | after.reasons
-    hot = sorted(reasons & HOT_REASONS)
-    clocks = [each.clock_hertz for each in (before, after) if each.clock_hertz is not None]
-    lowest = min(clocks, default=None)
-    if hot:
-        return Judgement(False, (f"the device was held back: {', '.join(hot)}",))
+    spoiling = sorted({*before.spoiling, *after.spoiling})
+    if spoiling:
+        return Judgement(False, (f"the device was held back: {', '.join(spoiling)}",))
+    lowest = min(clocks_of(before, after), default=None)
+    default_hertz = after.default_clock_hertz
     if lowest is not None and default_hertz and lowest < LEAST_OF_DEFAULT_CLOCK * default_hertz:
         share = lowest / default_hertz
         return Judgement(False, (f"the device ran at {share:.0%} of its default clock",))
-    words = [f"the device was at its limit: {each}" for each in sorted(reasons & KEPT_REASONS)]
+    marking = sorted({*before.marking, *after.marking})
+    words = [f"the device was at its limit: {each}" for each in marking]
     if lowest is not None and usual_hertz and lowest < LEAST_OF_USUAL_CLOCK * usual_hertz:
         words.append(f"the device ran at {lowest / usual_hertz:.0%} of its usual clock")
     return Judgement(True, tuple(words))
 
 
+def clocks_of(*states: DeviceState) -> list[float]:
+    """The clocks that are told."""
+    return [each.clock_hertz for each in states if each.clock_hertz is not None]
+
+
 class Watch:
     """Reads the sensors around a block of samples, and has it taken again where they say so."""
 
-    def __init__(self, sensors: Sensors | None, host: Clock) -> None:
-        self._sensors = sensors
+    def __init__(self, host: Clock) -> None:
         self._host = host
         self._clocks: list[float] = []
 
-    def watched(self, take: Callable[[], DeviceTimes]) -> DeviceTimes:
+    def watched(self, device: DeviceClock, take: Callable[[], DeviceTimes]) -> DeviceTimes:
         """The block's samples, those of the last attempt where none could be kept."""
-        if self._sensors is None:
-            return take()
         pause_seconds = PAUSE_SECONDS
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            before = self._sensors.read()
+            before = device.state()
             times = take()
-            after = self._sensors.read()
+            after = device.state()
             usual = statistics.median(self._clocks) if self._clocks else None
-            found = judge(before, after, self._sensors.default_clock_hertz, usual)
+            found = judge(before, after, usual)
             if found.keep:
-                self._clocks += [
-                    each.clock_hertz for each in (before, after) if each.clock_hertz is not None
-                ]
+                self._clocks += clocks_of(before, after)
                 break
             if attempt < MOST_ATTEMPTS:
                 self._host.sleep(pause_seconds)

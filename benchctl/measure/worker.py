@@ -84,7 +84,6 @@ class WorkerService:
         self._case: Mapping[str, Any] = {}
         self._inputs: dict[str, Array] = {}
         self._precision = STRICT
-        self._device = "cpu"
         self._watch: Any = None
         self._step_seconds = 0.0
         self._steady = False
@@ -142,7 +141,6 @@ class WorkerService:
         assert engine is not None, "prepare comes after import"
         self._workload, self._case = load_workload(workload), case
         self._precision = str(options.get("precision", STRICT))
-        self._device = str(options.get("device", "cpu"))
         program = cast("Program", self._workload)
         _require(engine.supports(program, case))
         self._memory.start()
@@ -260,11 +258,10 @@ class WorkerService:
 
         if not isinstance(runner, AsynchronousRunner):
             return None
-        from benchctl.measure.device_sensors import open_sensors
         from benchctl.measure.device_timing import Watch, measure_device
 
         if self._watch is None:
-            self._watch = Watch(open_sensors(self._device), self._clock)
+            self._watch = Watch(self._clock)
         return asdict(measure_device(runner, self._clock, self._watch))
 
     def do_facts(self) -> Message:

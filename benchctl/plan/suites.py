@@ -194,7 +194,7 @@ _GPU_ARMS = tuple(
 
 GPU = Suite(
     name="gpu",
-    summary="our engines and torch on a GPU, strict float32 and TF32 (pip install 'benchctl[torch]')",
+    summary="our engines and torch on a GPU, in strict float32 and in TF32",
     entries=(
         SuiteEntry(
             "xyz",
@@ -219,7 +219,7 @@ GPU = Suite(
             "vgg16",
             {"layout": LAYOUTS, "batch": ("1", "16"), "head": ("fc",), "mode": ("inference",)},
             arms=_GPU_ARMS,
-            rounds=7,
+            rounds=8,
             measure=_ON_GPU,
         ),
         # The float64 reference of such a step takes the CPU long: one of them must do.
@@ -227,7 +227,7 @@ GPU = Suite(
             "vgg16",
             {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
             arms=_GPU_ARMS,
-            rounds=6,
+            rounds=8,
             measure={**_ON_GPU, "check_steps": 1},
         ),
     ),

@@ -38,11 +38,15 @@ AVAILABLE = Availability(True)
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One setting of an engine that a user may change: `--engine static:fuse_elementwise=off`."""
+    """One setting of an engine that a user may change: `--engine static:fuse_elementwise=off`.
+
+    `device` is the kind of device ("gpu") that it is for, empty where it is for all.
+    """
 
     default: str
     values: tuple[str, ...]
     description: str
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,20 @@ class ProfiledRunner(Protocol):
         """Run steps with a clock around every kernel call."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a device's sensors say; None where they do not tell.
+
+    What was measured under a `spoiling` reason is thrown away, under a `marking` one labelled.
+    """
+
+    clock_hertz: float | None = None
+    default_clock_hertz: float | None = None
+    temperature_celsius: float | None = None
+    spoiling: tuple[str, ...] = ()
+    marking: tuple[str, ...] = ()
+
+
 class DeviceMark(Protocol):
     """A place in the order of a device's work."""
 
@@ -223,7 +241,7 @@ class DeviceMark(Protocol):
 class DeviceClock(Protocol):
     """Time as a device keeps it, and what a measurement puts around a step.
 
-    All but `synchronize` return before the device has done anything.
+    `mark`, `spin` and `flush` return before the device has done anything.
     """
 
     def mark(self) -> DeviceMark:
@@ -237,6 +255,9 @@ class DeviceClock(Protocol):
 
     def synchronize(self) -> None:
         """Wait until everything issued is done."""
+
+    def state(self) -> DeviceState:
+        """What the device's sensors say now."""
 
 
 @runtime_checkable

@@ -202,7 +202,7 @@ def test_an_unwritable_store_is_a_matter_of_usage(scripts, tmp_path: Path) -> No
         (["xyz", *TWO, "-a", "sise=3x4"], ["sise", "Did you mean size?", "expression"]),
         (["xyz", *TWO, "-a", "expression=prod"], ["prod", "Did you mean product?", "multiply_add"]),
         (["xyz", *TWO, "-a", "expression"], ["name=value", "expression"]),
-        (["xyz", *TWO, "--device", "gpuu"], ["gpuu", "cpu or gpu"]),
+        (["xyz", *TWO, "--device", "gpuu"], ["gpuu", "cpu, gpu or gpu:N"]),
         (["--suite", "slide"], ["slide", "Did you mean slides?"]),
         (["./nowhere.py"], ["nowhere.py"]),
         (["xyz", "--budget", "soon"], ["soon", "30s"]),

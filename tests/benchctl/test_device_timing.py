@@ -11,18 +11,11 @@ from virtual_device import VirtualDevice, VirtualRunner
 
 from benchctl.compare.device_times import summarise_device
 from benchctl.measure.clock import VirtualClock
-from benchctl.measure.device_sensors import (
-    NvmlSensors,
-    open_sensors,
-    reasons_of,
-    visible_device,
-)
 from benchctl.measure.device_timing import (
     MOST_ATTEMPTS,
     NEVER_AHEAD,
     DeviceRule,
     Judgement,
-    Reading,
     Watch,
     judge,
     measure_device,
@@ -30,7 +23,7 @@ from benchctl.measure.device_timing import (
 )
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, DeviceTimes
 from benchctl.store.schema import read_round, round_document
-from benchctl_engines.contract import AsynchronousRunner
+from benchctl_engines.contract import AsynchronousRunner, DeviceState
 
 RULE = DeviceRule(samples=3)
 close = pytest.approx
@@ -98,25 +91,16 @@ def test_replays_run_back_to_back_for_the_time_given():
 # ----- the watch ----------------------------------------------------------------------------------
 
 
-class Script:
-    """Sensors that say what the test wrote down, the last thing for ever."""
-
-    def __init__(self, *readings: Reading, default: float | None = 1e9) -> None:
-        self.readings = list(readings)
-        self.default_clock_hertz = default
-
-    def read(self) -> Reading:
-        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+COOL = DeviceState(1e9, 1e9)
+HOT = DeviceState(1e9, 1e9, 90.0, ("thermal slowdown by hardware",))
 
 
-COOL, HOT = Reading(1e9), Reading(1e9, 90.0, frozenset({"hardware thermal slowdown"}))
-
-
-def watched(*readings: Reading):
+def watched(*states: DeviceState):
+    """The figures of one round under sensors that say this, the last of it for ever."""
     runner, clock = virtual()
-    watch = Watch(Script(*readings), clock)
+    runner.device.states = list(states)
     before = clock.now_ns()
-    found = measure_device(runner, clock, watch, RULE)
+    found = measure_device(runner, clock, Watch(clock), RULE)
     return found, runner.issued, (clock.now_ns() - before) / 1e9
 
 
@@ -130,93 +114,43 @@ def test_a_hot_block_is_taken_again_after_a_pause():
 def test_a_device_that_stays_hot_is_said_to_be():
     found, issued, _ = watched(HOT)
     assert issued == MOST_ATTEMPTS * watched(COOL)[1]
-    assert found.marks == ("the device was held back: hardware thermal slowdown",)
+    assert found.marks == ("the device was held back: thermal slowdown by hardware",)
+
+
+def slow(clock):
+    return DeviceState(clock, 1e9)
 
 
 @pytest.mark.parametrize(
-    ("after", "default", "usual", "expected"),
+    ("after", "usual", "expected"),
     [
-        (Reading(1e9), 1e9, None, Judgement(True)),
+        (slow(1e9), None, Judgement(True)),
+        (slow(0.74e9), None, Judgement(False, ("the device ran at 74% of its default clock",))),
+        (slow(0.76e9), None, Judgement(True)),
+        (slow(0.8e9), 0.95e9, Judgement(True, ("the device ran at 84% of its usual clock",))),
+        (DeviceState(), None, Judgement(True)),
         (
-            Reading(0.74e9),
-            1e9,
-            None,
-            Judgement(False, ("the device ran at 74% of its default clock",)),
-        ),
-        (Reading(0.76e9), 1e9, None, Judgement(True)),
-        (
-            Reading(0.8e9),
-            1e9,
-            0.95e9,
-            Judgement(True, ("the device ran at 84% of its usual clock",)),
-        ),
-        (Reading(None), None, None, Judgement(True)),
-        (
-            Reading(1e9, reasons=frozenset({"power cap"})),
-            1e9,
+            DeviceState(1e9, 1e9, marking=("power cap",)),
             1e9,
             Judgement(True, ("the device was at its limit: power cap",)),
         ),
         (
-            Reading(1e9, reasons=frozenset({"power cap", "power brake"})),
-            1e9,
+            DeviceState(1e9, 1e9, spoiling=("power brake",), marking=("power cap",)),
             1e9,
             Judgement(False, ("the device was held back: power brake",)),
         ),
     ],
 )
-def test_what_readings_say_of_a_block(after, default, usual, expected):
-    assert judge(Reading(1e9), after, default, usual) == expected
+def test_what_the_sensors_say_of_a_block(after, usual, expected):
+    assert judge(slow(1e9), after, usual) == expected
 
 
 def test_a_slower_clock_than_the_runs_own_median_is_marked():
     runner, clock = virtual()
-    watch = Watch(Script(*[Reading(1e9)] * 4, Reading(0.85e9)), clock)
+    runner.device.states = [slow(1e9)] * 4 + [slow(0.85e9)]
+    watch = Watch(clock)
     marks = [measure_device(runner, clock, watch, RULE).marks for _ in range(3)]
     assert marks == [(), (), ("the device ran at 85% of its usual clock",)]
-
-
-class Nvml:
-    """A management library that knows one card and some of the questions."""
-
-    class NVMLError(Exception):
-        pass
-
-    @staticmethod
-    def nvmlDeviceGetClockInfo(handle, which):  # noqa: N802
-        assert (handle, which) == ("card", 1)
-        return 1755
-
-    @staticmethod
-    def nvmlDeviceGetTemperature(handle, sensor):  # noqa: N802
-        return 61
-
-    @staticmethod
-    def nvmlDeviceGetCurrentClocksEventReasons(handle):  # noqa: N802
-        return 0x44 | 0x1
-
-    @classmethod
-    def nvmlDeviceGetDefaultApplicationsClock(cls, handle, which):  # noqa: N802
-        raise cls.NVMLError
-
-
-def test_sensors_are_read_and_what_a_card_does_not_tell_stays_open():
-    sensors = NvmlSensors(Nvml, "card")
-    assert sensors.default_clock_hertz is None
-    reasons = frozenset({"power cap", "hardware thermal slowdown"})
-    assert sensors.read() == Reading(1.755e9, 61.0, reasons)
-
-
-def test_reasons_that_hold_nothing_back_are_none():
-    assert reasons_of(0x1 | 0x2 | 0x100) == frozenset()
-    assert reasons_of(0xFF) == set(reasons_of(0x08)) | set(reasons_of(0xE4))
-
-
-def test_cuda_numbers_devices_as_its_variable_lists_them():
-    assert visible_device(1, None) == "1"
-    assert visible_device(1, "3, GPU-ab,5") == "GPU-ab"
-    assert visible_device(4, "3") == "4"
-    assert open_sensors("cpu") is None
 
 
 # ----- record and summary -------------------------------------------------------------------------

@@ -26,7 +26,10 @@ SMALL = SuiteEntry("xyz", {"size": ("3x4", "10x10")})
 
 class FakeEngine:
     def switches(self):
-        return {"entry": Switch("session", ("session", "callable"), "how a step is called")}
+        return {
+            "entry": Switch("session", ("session", "callable"), "how a step is called"),
+            "capture": Switch("on", ("on", "off"), "replay a recorded step"),
+        }
 
 
 @pytest.fixture
@@ -145,10 +148,12 @@ def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
         "latency": {"vgg16"},
         "training": {"vgg16"},
         "layers": {"layout"},
+        "gpu": {"xyz", "layout", "vgg16"},
     }
     workloads = of_some.get(name, everything)
     assert {case.workload for case in plan.cases} == workloads
-    assert plan.reference_arm == ("numpy" if "xyz" in workloads else "static")
+    reference = "numpy" if "xyz" in workloads else "static"
+    assert plan.reference_arm == (f"{reference}@gpu" if name == "gpu" else reference)
     for case in plan.cases:
         rivals = max(1, len(arms_of_case(plan, case.id)) - 1)
         assert rounds_of_case(plan, case.id) >= minimum_rounds(0.95, rivals)

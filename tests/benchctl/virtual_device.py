@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchctl.measure.clock import NANOSECONDS, VirtualClock
+from benchctl_engines.contract import DeviceState
 
 
 class Mark:
@@ -28,6 +29,7 @@ class VirtualDevice:
         self.queue = queue
         self.spins: list[float] = []
         self.flushes = 0
+        self.states = [DeviceState()]
         self._free_at = 0.0
         self._ends: list[float] = []
         self._cold = False
@@ -61,6 +63,9 @@ class VirtualDevice:
         self.flushes += 1
         self._cold = True
         self.work(1e-3)
+
+    def state(self) -> DeviceState:
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     def synchronize(self) -> None:
         self.clock.sleep(max(0.0, self._free_at - self.now()))

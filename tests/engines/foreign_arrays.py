@@ -142,14 +142,27 @@ class Device:
         self.current.pop()
 
 
-waits: list[int] = []
-"""The device of each wait."""
-cuda = SimpleNamespace(
-    Device=Device,
-    get_current_stream=lambda: SimpleNamespace(
-        synchronize=lambda: waits.append(Device.current[-1])
-    ),
-)
+cuda = SimpleNamespace(Device=Device)
+
+
+class Driver:
+    """A GPU with a stream; `said` has what was done with both."""
+
+    def __init__(self, index=1):
+        self.facts = SimpleNamespace(
+            name="a GPU", index=index, architecture=90, versions={"cuda": "13.0"}
+        )
+        self.said = []
+        self.stream = self
+
+    def __enter__(self):
+        self.said.append(f"stream on {Device.current[-1]}")
+
+    def __exit__(self, *error):
+        self.said.append("left")
+
+    def synchronize(self):
+        self.said.append("wait")
 
 
 def get_default_memory_pool():

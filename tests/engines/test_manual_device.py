@@ -42,8 +42,15 @@ def drawn(workload, given, seed=3):
 
 def foreign_runner(workload, case, parameters, inputs, precision="fp32"):
     training = workload.step(case) == "training"
+    options = EngineOptions(device="gpu:1", precision=precision)
     runner = CupyRunner(
-        workload.by_hand(case), parameters, inputs, training, 1, precision, foreign_arrays
+        workload.by_hand(case),
+        parameters,
+        inputs,
+        training,
+        options,
+        foreign_arrays,
+        foreign_arrays.Driver(),
     )
     runner.build()
     return runner
@@ -71,9 +78,12 @@ def test_arrays_are_copied_when_built_and_loaded_and_never_in_a_step():
     runner.load(inputs)
     assert foreign_arrays.copies == ["in"] * (len(parameters) + 2 * len(inputs))
     foreign_arrays.copies.clear()
-    foreign_arrays.waits.clear()
+    runner._driver.said.clear()
     runner.step()
-    assert foreign_arrays.copies == [] and foreign_arrays.waits == [1]
+    assert foreign_arrays.copies == []
+    assert runner._driver.said == ["stream on 1", "left", "wait"]
+    runner.issue()
+    assert runner._driver.said[3:] == ["stream on 1", "left"]
     before = {name: each.copy() for name, each in parameters.items()}
     found = runner.outputs()
     for name, each in parameters.items():
@@ -96,10 +106,11 @@ def test_the_module_is_that_of_the_arrays_class():
     assert array_module(foreign_arrays.array(np.ones(2))) is foreign_arrays
 
 
-@pytest.mark.parametrize(("precision", "words"), [("fp32", "strict float32"), ("tf32", "TF32")])
+@pytest.mark.parametrize(("precision", "words"), [("fp32", "computed strictly"), ("tf32", "TF32")])
 def test_facts_say_how_products_are_computed(precision, words, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "")
     case, parameters, inputs = drawn(Xyz(), {"size": "3x4"})
     runner = foreign_runner(Xyz(), case, parameters, inputs, precision)
-    assert words in runner.facts().notes[0]
+    assert any(words in note for note in runner.facts().notes)
+    assert any("a GPU (gpu:1" in note for note in runner.facts().notes)
     runner.close()

@@ -13,6 +13,7 @@ import pytest
 from benchctl.measure.verification import check_output
 from benchctl_engines.contract import Engine, EngineOptions, Outputs
 from benchctl_engines.devices import availability
+from benchctl_engines.devices.cuda.detection import DeviceFound, DriverFound
 from benchctl_engines.peers import (
     cuda_builds,
     framework,
@@ -342,7 +343,8 @@ def test_another_device_is_refused(name):
 def test_a_gpu_needs_a_build_with_cuda_and_a_driver_with_that_gpu(name, monkeypatch):
     engine = FACTORIES[name]()
     monkeypatch.setattr(framework, "find_spec", lambda package: package)
-    monkeypatch.setattr(availability, "_device_count", lambda: 1)
+    driver = DriverFound((13, 0), 0, (DeviceFound("a GPU", 2**34),))
+    monkeypatch.setattr(availability, "read_driver", lambda: driver)
     monkeypatch.setattr(type(engine), "without_cuda", lambda self: "built without CUDA")
     monkeypatch.setattr(torch_compile_engine, "find_compiler", lambda: "g++")
     refused = engine.availability("gpu")

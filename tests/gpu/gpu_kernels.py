@@ -19,6 +19,8 @@ from benchctl_engines.primitives.specs import TensorSpec, spec
 MODULES = ("pooling", "losses", "elementwise", "reductions", "shaping", "random", "state")
 for _module in MODULES:
     import_module(f"benchctl_engines.kernels.cuda_{_module}")
+for _module in ("losses", "pooling", "randomness", "reductions", "shaping", "state"):
+    import_module(f"benchctl_engines.primitives.{_module}")
 
 
 def rows_of(primitive: str) -> tuple[Kernel, ...]:

@@ -18,7 +18,7 @@ from benchctl_engines.primitives.specs import spec
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
 
 DRIVER = EmulatedDriver(2**28)
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 DTYPES = ("uint8", "bool", "int32", "float32", "float64")
 
 
@@ -34,7 +34,9 @@ def run(primitive, operands, attributes, driver=DRIVER, row=None, **options):
 def counted(shape, dtype):
     """Bytes that differ, read as the dtype, so that nothing is equal by chance."""
     size = int(np.prod(shape, dtype=int))
-    return np.asarray(np.arange(1, size + 1) % (2 if dtype == "bool" else 251), dtype).reshape(shape)
+    return np.asarray(np.arange(1, size + 1) % (2 if dtype == "bool" else 251), dtype).reshape(
+        shape
+    )
 
 
 # ----- shaping ----------------------------------------------------------------------------------

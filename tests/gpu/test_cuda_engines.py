@@ -1,4 +1,4 @@
-"""The engines on an emulated GPU: right, alike in every bit, and doing nothing behind one's back."""
+"""The engines on an emulated GPU: right, alike in every bit, and doing nothing unseen."""
 
 from __future__ import annotations
 
@@ -134,10 +134,10 @@ def test_both_engines_agree_in_every_bit(workload, given, driver):
         prepared("eager", workload, case, parameters, inputs),
         *(
             prepared("static", workload, case, parameters, inputs, switches)
-            for switches in (OFF, exact, {**exact, "bind_early": "on", "capture": "on"})
+            for switches in (OFF, {**exact, "bind_early": "on", "capture": "on"})
         ),
     ]
-    for _ in range(4):
+    for _ in range(3):
         first, *others = [stepped(runner) for runner in runners]
         for each in others:
             assert_same(each, first)

@@ -18,7 +18,7 @@ from benchctl_engines.primitives.specs import spec
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
 
 DRIVER = EmulatedDriver(2**28)
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 def run_all(primitive, operands, attributes, offset=0):

@@ -40,7 +40,9 @@ def reductions(draw):
 
 
 @settings(max_examples=50, deadline=None)
-@given(reductions(), st.sampled_from(["float32", "float64"]), st.booleans(), st.sampled_from([0, 8]))
+@given(
+    reductions(), st.sampled_from(["float32", "float64"]), st.booleans(), st.sampled_from([0, 8])
+)
 @example(((3, 0, 2), (1,)), "float32", False, 0)
 @example(((0, 2), (1,)), "float32", True, 0)
 @example(((20_000,), (0,)), "float32", False, 8)

@@ -125,7 +125,6 @@ def test_a_nan_is_found_at_the_line_that_made_it(driver, graph):
     running.run(y, {x: np.ones(2, np.float32)})
     with pytest.raises(NanError, match="log made a NaN"):
         running.run(y, {x: -np.ones(2, np.float32)})
-    assert "capture              2 -> 2" not in str(running.explain(y))
     assert "check_nan looks at every result" in str(running.explain(y))
 
 
@@ -141,9 +140,8 @@ def test_a_failing_launch_names_the_users_line(driver, graph):
     program.bound["k0"] = failing
     with pytest.raises(RuntimeError, match="the device is gone") as caught:
         running.run(y, {x: np.ones(2, np.float32)})
-    assert (
-        "while running exp" in caught.value.__notes__[0] and __file__ in caught.value.__notes__[0]
-    )
+    note = caught.value.__notes__[0]
+    assert "while running exp" in note and "test_cuda_session.py" in note
 
 
 def test_explain_says_what_was_recorded(driver, graph):

@@ -12,6 +12,7 @@ from benchctl.measure.worker import WorkerService
 from benchctl.store.record import DeviceTimes
 from benchctl_engines.eager.engine import make_engine as make_eager
 from benchctl_workloads.heads import Heads
+from benchctl_workloads.workload import make_case
 from benchctl_workloads.xyz import Xyz
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
@@ -70,7 +71,7 @@ def test_a_worker_sends_them_with_every_round(driver):
     service = WorkerService(DriverClock(driver), find=lambda name: make_eager())
     service.do_import("eager", "gpu")
     options = {"device": "gpu", "threads": 1, "seed": 0, "switches": {}, "cache_directory": None}
-    service.do_prepare("xyz", {"expression": "product", "size": "3x4"}, 0, 0, options)
+    service.do_prepare("xyz", make_case(Xyz(), {}), 0, 0, options)
     warm_up = {"min_seconds": 0.0, "min_steps": 1, "settle": False}
     taken = service.do_sample(warm_up, {"min_sample_seconds": 0.0})
     found = DeviceTimes(**{name: tuple(each) for name, each in taken["device"].items()})

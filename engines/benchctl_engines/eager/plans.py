@@ -7,7 +7,7 @@ from typing import Any
 
 from ..contract import Array
 from ..devices.cpu import Device
-from ..kernels.table import KernelRequest, select
+from ..kernels.table import KernelRequest, kernel_words, select
 from ..primitives import elementwise
 from ..primitives.primitive import Primitive
 from ..primitives.specs import TensorSpec, spec
@@ -65,7 +65,7 @@ class Plan:
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)
         self.run = prepared.run
-        self.kernel = f"{primitive.name}:{kernel.name}"
+        self.kernel = kernel_words(primitive.name, kernel.name, prepared)
         device.kernel_names[self.kernel] = None
         self.workspace = (
             spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None

@@ -30,7 +30,7 @@ class _Onlooker:
 def profile_steps(
     device: Device, step: Callable[[], None], steps: int, clock: LaunchClock | None = None
 ) -> StepProfile:
-    """Times of the kernel calls of `step` on a device, by the host's clock unless another is given."""
+    """Times of the kernel calls of `step` on a device; the host's clock unless another is given."""
     step_seconds = median_step_seconds(step, steps)
     clock = clock or LaunchClock()
     onlooker = _Onlooker()

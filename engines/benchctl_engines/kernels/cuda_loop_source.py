@@ -104,7 +104,7 @@ class _Writer:
             f"// {name}",
             *self._element(),
             "",
-            f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({parameters}) {{',
+            f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {name}({parameters}) {{',
             *self._loop(),
             "}",
         ]
@@ -299,7 +299,7 @@ class _Writer:
         return [
             "",
             "// One block a sum.",
-            f'extern "C" __global__ void __launch_bounds__({THREADS}) '
+            f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) '
             f"{self.body.name}_totals({parameters}) {{",
             "    double t = 0.0;",
             f"    for (int b = threadIdx.x; b < blocks; b += {THREADS})",

@@ -43,7 +43,7 @@ def _window(request: KernelRequest) -> tuple[int, ...]:
 
 def _is_2x2(request: KernelRequest) -> bool:
     attributes = request.attributes
-    plain = attributes["window"] == attributes["stride"] == (2, 2)
+    plain: bool = attributes["window"] == attributes["stride"] == (2, 2)
     return plain and attributes["padding"] == ((0, 0), (0, 0))
 
 

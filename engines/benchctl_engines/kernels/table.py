@@ -69,6 +69,11 @@ class Prepared:
     detail: str = ""
 
 
+def kernel_words(primitive: str, row: str, prepared: Prepared) -> str:
+    """What a result calls a kernel: primitive, row, and a library's plan where one is behind it."""
+    return f"{primitive}:{row}" + (f" ({prepared.detail})" if prepared.detail else "")
+
+
 Prepare = Callable[[KernelRequest], Prepared]
 When = Callable[[KernelRequest], bool]
 

@@ -121,14 +121,11 @@ class ManualEngine:
             support = self.supports(workload, case)
             raise ValueError(f"{support.reason}; {support.hint}")
         training = workload.step(case) == "training"
-        index = gpu_index(options.device)
-        if index is None:
+        if gpu_index(options.device) is None:
             return ManualRunner(by_hand, dict(parameters), dict(inputs), training)
         from .cupy_runner import CupyRunner
 
-        return CupyRunner(
-            by_hand, dict(parameters), dict(inputs), training, index, options.precision
-        )
+        return CupyRunner(by_hand, dict(parameters), dict(inputs), training, options)
 
 
 def make_engine() -> ManualEngine:

@@ -37,7 +37,7 @@ class MakeRunner(Protocol):
 
 
 class PeerEngine:
-    """An engine that hands the program to installed packages, on the CPU or, where it can, a GPU."""
+    """An engine that hands the program to installed packages, on the CPU or perhaps a GPU."""
 
     name: str
     paradigm: Paradigm = "peer"

@@ -13,7 +13,7 @@ from .engine import StaticRunner
 from .profile import profile_program
 from .program import as_declared
 
-STEP_WORDS = "a step is the compiled step and one wait; inputs are copied when loaded, results when asked for"
+STEP_WORDS = "a step is issue and one wait; inputs are copied when loaded, results when asked for"
 
 
 class CudaStaticRunner(StaticRunner):

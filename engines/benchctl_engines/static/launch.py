@@ -10,7 +10,14 @@ import numpy as np
 
 from ..contract import Array, Precision
 from ..devices.cpu import aligned_bytes
-from ..kernels.table import Kernel, KernelRequest, NoKernelError, Prepared, select
+from ..kernels.table import (
+    Kernel,
+    KernelRequest,
+    NoKernelError,
+    Prepared,
+    kernel_words,
+    select,
+)
 from ..primitives.primitive import PRIMITIVES
 from ..primitives.specs import TensorSpec
 from .graph import Node, Value
@@ -93,7 +100,7 @@ def prepare_node(
         }
         if constants:
             prepared = prepared.bind(constants)
-    return f"{node.primitive.name}:{row.name}", prepared
+    return kernel_words(node.primitive.name, row.name, prepared), prepared
 
 
 def constant_array(value: Value) -> Array:

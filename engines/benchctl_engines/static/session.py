@@ -286,7 +286,8 @@ class Session:
 
     def value_of(self, variable: Value) -> Array:
         """The session's array of a variable, which changes with later runs; a copy from a GPU."""
-        return self.state.value_of(variable.node.payload)
+        value: Array = self.state.value_of(variable.node.payload)
+        return value
 
 
 def _place(

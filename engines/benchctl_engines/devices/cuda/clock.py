@@ -6,8 +6,10 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+from ...contract import DeviceState
 from ..launch_clock import Call, LaunchClock
 from .driver import Driver, Event
+from .nvml import Nvml, NvmlUnavailableError
 
 _NANOSECONDS = 1e9
 
@@ -27,6 +29,8 @@ class CudaClock:
         # Twice the cache: writing once its size may leave lines of other sets behind.
         self._other = driver.allocate(max(2 * driver.facts.l2_bytes, 1))
         self._byte = 0
+        self._sensors = _sensors(driver)
+        self._default_hertz = None if self._sensors is None else self._sensors.default_sm_clock_hz()
 
     def mark(self) -> Event:
         """A mark behind everything issued so far."""
@@ -46,6 +50,27 @@ class CudaClock:
     def synchronize(self) -> None:
         """Wait until everything issued is done."""
         self._driver.synchronize()
+
+    def state(self) -> DeviceState:
+        """Clock, temperature and throttle reasons, where the management library is installed."""
+        if self._sensors is None:
+            return DeviceState()
+        found = self._sensors.sample()
+        return DeviceState(
+            found.sm_clock_hz,
+            self._default_hertz,
+            found.temperature_celsius,
+            found.spoiling,
+            found.marking,
+        )
+
+
+def _sensors(driver: Driver) -> Nvml | None:
+    """The sensors of a driver's GPU; None where there are none to ask."""
+    try:
+        return Nvml(driver.facts.pci_bus_id) if driver.facts.pci_bus_id else None
+    except NvmlUnavailableError:
+        return None
 
 
 class CudaLaunchClock(LaunchClock):

@@ -378,6 +378,7 @@ def _read_facts(cupy: Any, index: int) -> DeviceFacts:
             "cuda runtime": version_words(runtime.runtimeGetVersion()),
             "nvrtc": ".".join(map(str, compiler)),
         },
+        pci_bus_id=runtime.deviceGetPCIBusId(index),
     )
 
 

@@ -35,7 +35,10 @@ class NoPlanError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """A device in words and numbers; `architecture` is the compute capability, 90 for 9.0."""
+    """A device in words and numbers; `architecture` is the compute capability, 90 for 9.0.
+
+    `pci_bus_id` is where the management library finds it, empty where nobody has to.
+    """
 
     name: str
     index: int
@@ -44,6 +47,7 @@ class DeviceFacts:
     memory_bytes: int
     l2_bytes: int
     versions: dict[str, str]
+    pci_bus_id: str = ""
 
 
 class Allocation(Protocol):

@@ -83,6 +83,13 @@ class Nvml:
             marking=marking,
         )
 
+    def default_sm_clock_hz(self) -> float | None:
+        """The clock that the card runs at unless it is held back; None where it is not told."""
+        megahertz = self._asked(
+            "nvmlDeviceGetDefaultApplicationsClock", self._library.NVML_CLOCK_SM
+        )
+        return None if megahertz is None else megahertz * 1e6
+
     def _clock(self, which: int) -> float | None:
         megahertz = self._asked("nvmlDeviceGetClockInfo", which)
         return None if megahertz is None else megahertz * 1e6

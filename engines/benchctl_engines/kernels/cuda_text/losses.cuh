@@ -3,7 +3,7 @@
 // without being waited for.
 
 // probabilities = softmax(logits); parts[n] = -log softmax(logits[n])[label n].
-extern "C" __global__ void __launch_bounds__(256) softmax_rows(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_rows(
     REAL* __restrict__ probabilities, double* __restrict__ parts, const REAL* __restrict__ logits,
     const LABEL* __restrict__ labels, index_t classes) {
     const REAL* x = logits + blockIdx.x * classes;
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(256) softmax_rows(
 }
 
 // out[0] = sum of parts[N] / N; one block.
-extern "C" __global__ void __launch_bounds__(256) mean_of_rows(
+extern "C" __global__ void __launch_bounds__(256, 1) mean_of_rows(
     REAL* __restrict__ out, const double* __restrict__ parts, index_t N) {
     double total = 0.0;
     for (index_t n = threadIdx.x; n < N; n += 256) total += parts[n];
@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(256) mean_of_rows(
 }
 
 // out = (p - onehot(labels)) * g / N, over all n = N * classes elements.
-extern "C" __global__ void __launch_bounds__(256) loss_gradient(
+extern "C" __global__ void __launch_bounds__(256, 1) loss_gradient(
     REAL* __restrict__ out, const REAL* __restrict__ probabilities,
     const LABEL* __restrict__ labels, const REAL* __restrict__ g, index_t n, index_t N,
     DIVISOR(classes)) {
@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(256) loss_gradient(
 }
 
 // out = g / N * p * (u - sum over classes of u * p).
-extern "C" __global__ void __launch_bounds__(256) loss_gradient_input(
+extern "C" __global__ void __launch_bounds__(256, 1) loss_gradient_input(
     REAL* __restrict__ out, const REAL* __restrict__ u, const REAL* __restrict__ probabilities,
     const REAL* __restrict__ g, index_t N, index_t classes) {
     const index_t start = blockIdx.x * classes;
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(256) loss_gradient_input(
 }
 
 // parts[n] = sum over classes of u * (p - onehot(labels)).
-extern "C" __global__ void __launch_bounds__(256) loss_gradient_seed(
+extern "C" __global__ void __launch_bounds__(256, 1) loss_gradient_seed(
     double* __restrict__ parts, const REAL* __restrict__ u,
     const REAL* __restrict__ probabilities, const LABEL* __restrict__ labels, index_t classes) {
     const index_t start = blockIdx.x * classes;

@@ -19,7 +19,7 @@ static __device__ __forceinline__ bool beats(REAL value, REAL best) {
     const index_t image = QUOTIENT(line, rows);                                \
     const int row = (int)(line - image * rows)
 
-extern "C" __global__ void __launch_bounds__(256) max_pool(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool(
     REAL* __restrict__ y, unsigned char* __restrict__ offsets, const REAL* __restrict__ x,
     index_t n, DIVISOR(C), DIVISOR(Q), DIVISOR(P), int H, int W, WINDOW) {
     EACH(i, n) {
@@ -43,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool(
 
 // Each element gathers from the windows that cover it, in the order in which the CPU adds: rows of
 // windows from the last one where `falling`, else from the first.
-extern "C" __global__ void __launch_bounds__(256) max_pool_gradient(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_gradient(
     REAL* __restrict__ dx, const REAL* __restrict__ g, const unsigned char* __restrict__ offsets,
     index_t n, DIVISOR(C), DIVISOR(W), DIVISOR(H), int P, int Q, WINDOW, int falling) {
     EACH(i, n) {
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_gradient(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) max_pool_gather(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_gather(
     REAL* __restrict__ out, const REAL* __restrict__ u, const unsigned char* __restrict__ offsets,
     index_t n, DIVISOR(C), DIVISOR(Q), DIVISOR(P), int H, int W, WINDOW) {
     EACH(i, n) {
@@ -97,7 +97,7 @@ template <int N> struct Winner {
 };
 
 // One channel: a thread reads two pairs and writes one element; n elements.
-extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_planes(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_2x2_planes(
     REAL* __restrict__ y, unsigned char* __restrict__ offsets, const REAL* __restrict__ x,
     index_t n, DIVISOR(Q), DIVISOR(P), int H, int W) {
     const bool paired = W % 2 == 0 && address(x) % (2 * sizeof(REAL)) == 0;
@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_planes(
 }
 
 // dx[2P, 2Q] of planes, written once each; n pooled elements.
-extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_gradient_planes(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_2x2_gradient_planes(
     REAL* __restrict__ dx, const REAL* __restrict__ g, const unsigned char* __restrict__ offsets,
     index_t n, DIVISOR(Q)) {
     const bool paired = address(dx) % (2 * sizeof(REAL)) == 0;
@@ -169,7 +169,7 @@ template <class T> static __device__ __forceinline__ void put(
 }
 
 // Many channels: a thread takes 16 bytes of them; n packs, `packs` of them a pixel.
-extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_channels(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_2x2_channels(
     REAL* __restrict__ y, unsigned char* __restrict__ offsets, const REAL* __restrict__ x,
     index_t n, DIVISOR(packs), DIVISOR(Q), DIVISOR(P), int H, int W) {
     const bool aligned = (address(y) | address(offsets) | address(x)) % 16 == 0;
@@ -190,7 +190,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_channels(
 }
 
 // dx[2P, 2Q, C], written once each; n packs of pooled channels.
-extern "C" __global__ void __launch_bounds__(256) max_pool_2x2_gradient_channels(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_2x2_gradient_channels(
     REAL* __restrict__ dx, const REAL* __restrict__ g, const unsigned char* __restrict__ offsets,
     index_t n, DIVISOR(packs), DIVISOR(Q)) {
     const bool aligned = (address(dx) | address(offsets) | address(g)) % 16 == 0;

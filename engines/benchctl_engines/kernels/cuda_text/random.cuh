@@ -76,12 +76,12 @@ static __device__ __forceinline__ void draw(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) draw_uniform(
+extern "C" __global__ void __launch_bounds__(256, 1) draw_uniform(
     REAL* __restrict__ out, const long long* __restrict__ step, int k0, int k1, index_t n) {
     draw<false>(out, step, k0, k1, n);
 }
 
-extern "C" __global__ void __launch_bounds__(256) draw_normal(
+extern "C" __global__ void __launch_bounds__(256, 1) draw_normal(
     REAL* __restrict__ out, const long long* __restrict__ step, int k0, int k1, index_t n) {
     draw<true>(out, step, k0, k1, n);
 }

@@ -2,7 +2,7 @@
 typedef typename FOLD::value value_t;
 
 // out[row] = fold of x[row, :]; `group` neighbouring lanes, a power of two up to 32, take a row.
-extern "C" __global__ void __launch_bounds__(256) fold_short_rows(
+extern "C" __global__ void __launch_bounds__(256, 1) fold_short_rows(
     OUT* __restrict__ out, const IN* __restrict__ x, index_t rows, index_t length, int group) {
     const index_t per_block = 256 / group;
     const int lane = threadIdx.x & (group - 1);
@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(256) fold_short_rows(
 }
 
 // out[row, piece] = fold of x[row, piece * chunk : (piece + 1) * chunk]; one block each.
-extern "C" __global__ void __launch_bounds__(256) fold_rows(
+extern "C" __global__ void __launch_bounds__(256, 1) fold_rows(
     OUT* __restrict__ out, const IN* __restrict__ x, index_t length, index_t chunk, index_t pieces) {
     constexpr int V = 16 / sizeof(IN);
     const index_t row = blockIdx.x / pieces;
@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(256) fold_rows(
 
 // out[l, piece, column] = fold of x[l, piece * chunk : (piece + 1) * chunk, column]. A block takes
 // 2^width_bits columns; its other threads share out the rows.
-extern "C" __global__ void __launch_bounds__(256) fold_columns(
+extern "C" __global__ void __launch_bounds__(256, 1) fold_columns(
     OUT* __restrict__ out, const IN* __restrict__ x, index_t rows, index_t columns, index_t chunk,
     index_t pieces, index_t tiles, int width_bits) {
     __shared__ value_t parts[256];

@@ -1,19 +1,19 @@
 // Scalar operations as the CPU has them, so that results agree to the last bit: a product is
 // rounded before anything is added to it, integers wrap around, and truth values add by "or".
 #ifdef __CUDA_ARCH__
-#define ROUNDED(product, a, b) product(a, b)
+#define ROUNDED(function, a, operation, b) function(a, b)
 #else
-#define ROUNDED(product, a, b) ((a) * (b))
+#define ROUNDED(function, a, operation, b) ((a)operation(b))
 #endif
 
 #define SCALAR static __device__ __forceinline__
 
-SCALAR float add(float a, float b) { return a + b; }
-SCALAR float subtract(float a, float b) { return a - b; }
-SCALAR float multiply(float a, float b) { return ROUNDED(__fmul_rn, a, b); }
-SCALAR double add(double a, double b) { return a + b; }
-SCALAR double subtract(double a, double b) { return a - b; }
-SCALAR double multiply(double a, double b) { return ROUNDED(__dmul_rn, a, b); }
+SCALAR float add(float a, float b) { return ROUNDED(__fadd_rn, a, +, b); }
+SCALAR float subtract(float a, float b) { return ROUNDED(__fsub_rn, a, -, b); }
+SCALAR float multiply(float a, float b) { return ROUNDED(__fmul_rn, a, *, b); }
+SCALAR double add(double a, double b) { return ROUNDED(__dadd_rn, a, +, b); }
+SCALAR double subtract(double a, double b) { return ROUNDED(__dsub_rn, a, -, b); }
+SCALAR double multiply(double a, double b) { return ROUNDED(__dmul_rn, a, *, b); }
 
 SCALAR bool add(bool a, bool b) { return a | b; }
 SCALAR bool multiply(bool a, bool b) { return a & b; }

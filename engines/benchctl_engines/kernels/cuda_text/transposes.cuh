@@ -1,6 +1,6 @@
 // out[a, n, m] = x[a, m, n] by tiles of 32 x 32 that pass through shared memory, so that both
 // sides are read and written along their rows. WORD is an unsigned type of the element's size.
-extern "C" __global__ void __launch_bounds__(256) transpose_matrices(
+extern "C" __global__ void __launch_bounds__(256, 1) transpose_matrices(
     WORD* __restrict__ out, const WORD* __restrict__ x, index_t M, index_t N, index_t tiles_m,
     index_t tiles_n) {
     __shared__ WORD tile[32][33];  // one more column: no two rows start in the same bank

@@ -61,7 +61,8 @@ def plan_memory(
 ) -> MemoryPlan:
     """A plan for the results that are not `held` (fed, fetched or state).
 
-    Offsets are multiples of `alignment`. Without `share` every buffer has bytes of its own, to show what sharing is worth.
+    Offsets are multiples of `alignment`. Without `share` every buffer has bytes of its own, to
+    show what sharing is worth.
     """
     intervals, values, in_place = _intervals(step, held, share)
     workspaces: dict[Node, int] = {}
