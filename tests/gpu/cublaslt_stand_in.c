@@ -7,6 +7,19 @@
 
 #ifdef HAVE_HEADER
 #include <cublasLt.h>
+// The numbers that benchctl writes down.
+_Static_assert(CUBLASLT_MATMUL_DESC_TRANSA == 3 && CUBLASLT_MATMUL_DESC_TRANSB == 4, "");
+_Static_assert(CUBLASLT_MATMUL_DESC_EPILOGUE == 7 && CUBLASLT_MATMUL_DESC_BIAS_POINTER == 8, "");
+_Static_assert(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT == 5, "");
+_Static_assert(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET == 6, "");
+_Static_assert(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES == 1, "");
+_Static_assert(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES == 5, "");
+_Static_assert(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES == 8, "");
+_Static_assert(CUBLASLT_EPILOGUE_DEFAULT == 1 && CUBLASLT_EPILOGUE_RELU == 2, "");
+_Static_assert(CUBLASLT_EPILOGUE_BIAS == 4 && CUBLASLT_EPILOGUE_RELU_BIAS == 6, "");
+_Static_assert(CUBLAS_COMPUTE_32F == 68 && CUBLAS_COMPUTE_32F_FAST_TF32 == 77, "");
+_Static_assert(CUBLAS_COMPUTE_64F == 70 && CUDA_R_32F == 0 && CUDA_R_64F == 1, "");
+_Static_assert(sizeof(cublasLtMatmulHeuristicResult_t) == 96, "");
 #else
 typedef int cublasStatus_t, cublasComputeType_t, cudaDataType_t;
 typedef int cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t;

@@ -251,6 +251,7 @@ def stand_in(machine):
         "memcpyDeviceToDevice": 3,
         "streamCaptureModeRelaxed": "relaxed",
         "getDeviceProperties": lambda index: properties,
+        "deviceGetPCIBusId": lambda index: "0000:17:00.0",
         "driverGetVersion": lambda: 13000,
         "runtimeGetVersion": lambda: 13020,
     }

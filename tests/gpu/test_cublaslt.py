@@ -87,9 +87,10 @@ def stand_in(tmp_path_factory):
         pytest.skip("no C compiler")
     library = tmp_path_factory.mktemp("cublaslt") / "libcublasLt.so"
     command = ["gcc", "-O1", "-shared", "-fPIC", "-w", str(SOURCE), "-o", str(library)]
-    headers = [each for each in libraries.include_folders() if (each / "cublasLt.h").exists()]
-    if headers:
-        command += ["-DHAVE_HEADER", f"-I{headers[0]}"]
+    folders = [each / "cu13" / "include" for each in libraries.nvidia_folders()]
+    needed = ("cublasLt.h", "driver_types.h", "crt/host_defines.h", "nv/target")
+    if all(any((each / name).exists() for each in folders) for name in needed):
+        command += ["-DHAVE_HEADER", *(f"-I{each}" for each in folders)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return ctypes.CDLL(str(library))
 
