@@ -79,7 +79,7 @@ def ablate(
     from benchctl.plan.ladder import ALL_OFF, ENGINE, ladder, passes_of
     from benchctl.plan.registry import load_engine
 
-    rungs = ladder(passes_of(load_engine(ENGINE).switches()))
+    rungs = ladder(passes_of(load_engine(ENGINE).switches(), device))
     request = Request(
         names=(name,),
         engines=tuple(dict.fromkeys(rung.arm for rung in rungs)),

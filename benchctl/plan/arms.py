@@ -33,6 +33,7 @@ def parse_arm(text: str, device: str = "cpu", precision: str = "") -> ArmSpec:
     engine_name, colon, switch_text = body.partition(":")
     engine = load_engine(engine_name)
     switches = _parse_switches(engine_name, switch_text, engine.switches()) if colon else {}
+    _check_device_of_switches(engine_name, switches, engine.switches() if colon else {}, device)
     arm_id = body if device == "cpu" else f"{body}@{device}"
     if precision != STRICT:
         arm_id += f"/{precision}"
@@ -91,6 +92,19 @@ def _parse_switches(engine: str, text: str, known: Mapping[str, Switch]) -> dict
             )
         switches[name] = value
     return switches
+
+
+def _check_device_of_switches(
+    engine: str, given: Mapping[str, str], known: Mapping[str, Switch], device: str
+) -> None:
+    """Raise for a switch that does nothing on this device."""
+    for name in given:
+        wanted = known[name].device
+        if wanted and wanted != device.partition(":")[0]:
+            raise PlanError(
+                f"switch {name} of engine {engine} is for device {wanted}, received {device}",
+                f"--device {wanted}, or leave {name} out",
+            )
 
 
 def _example(engine: str, known: Mapping[str, Switch]) -> str:

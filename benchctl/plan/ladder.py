@@ -29,12 +29,14 @@ class Rung:
     arm: str
 
 
-def passes_of(switches: Mapping[str, Switch]) -> tuple[str, ...]:
-    """The engine's passes in their order: what is on unless switched off."""
+def passes_of(switches: Mapping[str, Switch], device: str = "cpu") -> tuple[str, ...]:
+    """The engine's passes on a device in their order: what is on unless switched off."""
+    kind = device.partition("/")[0].partition(":")[0]
     return tuple(
         name
         for name, each in switches.items()
         if each.values == ("on", "off") and each.default == "on" and name != _ALL
+        if each.device in ("", kind)
     )
 
 

@@ -40,11 +40,15 @@ AVAILABLE = Availability(True)
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One setting of an engine that a user may change: `--engine static:fuse_elementwise=off`."""
+    """One setting of an engine that a user may change: `--engine static:fuse_elementwise=off`.
+
+    `device` is the kind of device ("gpu") that it is for, empty where it is for all.
+    """
 
     default: str
     values: tuple[str, ...]
     description: str
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

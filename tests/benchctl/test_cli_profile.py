@@ -106,7 +106,9 @@ def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:
     ]
     passes = passes_of(load_engine("static").switches())
     assert "fuse_elementwise" in passes
-    assert not {"passes", "entry", "check_nan", "poison"} & set(passes)
+    assert not {"passes", "entry", "check_nan", "poison", "capture"} & set(passes)
+    on_a_gpu = passes_of(load_engine("static").switches(), "gpu:1/tf32")
+    assert on_a_gpu == (*passes, "capture")
 
 
 def test_equal_kernels_are_summed_and_rates_follow() -> None:

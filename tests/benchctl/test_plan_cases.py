@@ -155,6 +155,7 @@ class FakeEngine:
             "entry": Switch("session", ("session", "callable"), "how a step is called"),
             "prune": Switch("on", ("on", "off"), "leave out what is not fetched"),
             "tile": Switch("64", (), "any number"),
+            "replay": Switch("on", ("on", "off"), "launch a recorded step", "gpu"),
         }
 
 
@@ -182,7 +183,7 @@ class TestArms:
         assert arms.parse_arm(arm.id) == arm
 
     @pytest.mark.parametrize(
-        "text", ["eager@gpu:1", "eager@gpu/tf32", "static:prune=off@gpu:3/tf32"]
+        "text", ["eager@gpu:1", "eager@gpu/tf32", "static:replay=off@gpu:3/tf32"]
     )
     def test_a_gpu_by_number_and_its_precision_are_part_of_the_id(self, text: str) -> None:
         arm = arms.parse_arm(text, "cpu", "")
@@ -214,6 +215,7 @@ class TestArms:
             ("static@gqu", 'expected cpu, gpu or gpu:N, received "gqu". Did you mean gpu?'),
             ("static@gpu:x", 'expected cpu, gpu or gpu:N, received "gpu:x"'),
             ("static@gpu/tf23", 'fp32 or tf32, received "tf23". Did you mean tf32?'),
+            ("static:replay=off", "switch replay of engine static is for device gpu, received cpu"),
             ("static@cpu/tf32", "precision tf32 expected a GPU, received device cpu"),
         ],
     )

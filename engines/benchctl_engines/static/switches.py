@@ -80,7 +80,7 @@ _DESCRIPTIONS = {
     "schedule": "order operations so that memory is freed early",
     "plan_memory": "share one arena between buffers that are not alive together",
     "bind_early": "generate the step as straight-line code over fixed buffers",
-    "capture": "GPU: record the step after two runs, and replay it as one launch",
+    "capture": "on a GPU: record the step after two runs, and replay it as one launch",
     "check_nan": "stop at the first result with a NaN, naming the line that made it",
     "poison": "fill dead memory with NaN (for tests)",
 }
@@ -97,5 +97,6 @@ def described_switches() -> dict[str, Switch]:
     }
     for each in fields(PassSwitches):
         value = "on" if getattr(default, each.name) else "off"
-        result[each.name] = Switch(value, ("on", "off"), _DESCRIPTIONS[each.name])
+        device = "gpu" if each.name in GPU_STAGES else ""
+        result[each.name] = Switch(value, ("on", "off"), _DESCRIPTIONS[each.name], device)
     return result
