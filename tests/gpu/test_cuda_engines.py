@@ -306,7 +306,6 @@ def test_tensors_come_back_as_arrays_of_the_host(driver):
 
 def test_tensors_of_two_devices_do_not_mix(driver):
     from benchctl_engines.devices.cuda.device import CudaDevice
-
     from benchctl_engines.primitives.primitive import OperandError
 
     there = eager.tensor(np.ones(3, np.float32), device=CudaDevice(driver))
