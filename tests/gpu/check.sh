@@ -38,6 +38,7 @@ fi
 part doctor 20 "$python" -m benchctl doctor --json
 part tests 130 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 60
 part verify 70 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu \
+    --engine static --engine eager --engine numpy --engine torch \
     -a image_size=32 -a width=32 -a layout=NCHW,NHWC -a size=3x4,200x200 \
     -a mode=inference,training -a direction=forward,backward
 part suite 250 "$python" -m benchctl run gpu --budget 150s --store "$folder" \

@@ -12,7 +12,7 @@ from cuda_runs import OFF, assert_right, assert_same, drawn, prepared, stepped
 
 from benchctl.measure.clock import WallClock
 from benchctl.measure.device_timing import NEVER_AHEAD, DeviceRule, take_times
-from benchctl.plan.registry import engine_names, load_engine
+from benchctl.plan.registry import load_engine
 from benchctl_engines.contract import EngineOptions
 from benchctl_engines.devices.availability import device_availability
 from benchctl_engines.devices.cuda.clock import CudaClock
@@ -23,10 +23,12 @@ from benchctl_workloads.vgg16 import Vgg16
 from benchctl_workloads.xyz import Xyz
 
 STATE = device_availability("gpu")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATE.ok, reason=f"no GPU to test on: {STATE.reason}"),
-]
+if not STATE.ok:
+    pytest.skip(f"no GPU to test on: {STATE.reason}", allow_module_level=True)
+pytestmark = pytest.mark.gpu
+
+ENGINES = ("static", "eager", "numpy", "torch")
+"""The frameworks that compile take longer than all of the others; `benchctl verify` has them too."""
 
 VGG16 = {"width": 16, "image_size": 64, "batch": 3}
 HEADS = {"width": 64, "channels": 16, "side": 3, "batch": 4}
@@ -50,7 +52,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-@pytest.mark.parametrize("engine", engine_names())
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("workload", "given"), CASES, ids=str)
 def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
     found = load_engine(engine)
