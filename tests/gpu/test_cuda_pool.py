@@ -33,8 +33,8 @@ def test_a_block_is_given_out_again_when_its_last_array_is_gone():
     assert driver.memory.allocations == 2
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3_000_000)), max_size=30))
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 1_300_000)), max_size=20))
 def test_arrays_in_use_never_overlap_and_the_counts_are_right(moves):
     driver = EmulatedDriver(2**40)
     pool = DevicePool(driver)

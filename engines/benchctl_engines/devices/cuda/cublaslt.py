@@ -121,10 +121,10 @@ class Descriptors:
     """The library's descriptions of a request: they need no device."""
 
     def __init__(self, library: Any, request: MatmulRequest) -> None:
-        if request.dtype not in ("float32", "float64"):
-            raise NoPlanError(f"cuBLASLt: no plan for {request.dtype}")
         self._library = library
         self._made: list[tuple[str, Any]] = []
+        if request.dtype not in ("float32", "float64"):
+            raise NoPlanError(f"cuBLASLt: no plan for {request.dtype}")
         double = request.dtype == "float64"
         fast = _COMPUTE_32F_FAST_TF32 if request.precision == "tf32" else _COMPUTE_32F
         self.number = ctypes.c_double if double else ctypes.c_float

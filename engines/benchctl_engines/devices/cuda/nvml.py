@@ -56,12 +56,13 @@ class Nvml:
             import pynvml
         except ImportError:
             raise NvmlUnavailableError("nvidia-ml-py is not installed") from None
-        self._library: Any = pynvml
+        library: Any = pynvml
+        self._library = library
         try:
-            pynvml.nvmlInit()
+            library.nvmlInit()
             # Its own numbering knows nothing of CUDA_VISIBLE_DEVICES.
-            self._device = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
-        except pynvml.NVMLError as error:
+            self._device = library.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
+        except library.NVMLError as error:
             raise NvmlUnavailableError(str(error)) from None
 
     def sample(self) -> GpuSample:
