@@ -28,7 +28,7 @@ if not STATE.ok:
 pytestmark = pytest.mark.gpu
 
 ENGINES = ("static", "eager", "numpy", "torch")
-"""The frameworks that compile take longest; `benchctl verify` has them too."""
+"""Frameworks that compile take longer than all others: `benchctl verify` has them too."""
 
 VGG16 = {"width": 16, "image_size": 64, "batch": 3}
 HEADS = {"width": 64, "channels": 16, "side": 3, "batch": 4}
