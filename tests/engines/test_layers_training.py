@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from layer_workloads import Masked, SmallGan, SmallNet, drawn, steps_of
 
 from benchctl_engines import eager
-from benchctl_engines.contract import Outputs, UpdateError, UpdatingProgram
+from benchctl_engines.contract import EngineOptions, Outputs, UpdateError, UpdatingProgram
 from benchctl_engines.eager.engine import make_engine as make_eager
 from benchctl_engines.eager.partial_walks import gradients_of_each
 from benchctl_engines.eager.reference_run import evaluate_steps
@@ -262,6 +264,35 @@ def test_an_objective_that_depends_on_nothing_asked_for():
     x, y = (eager.tensor(np.ones(2), requires_grad=True) for _ in range(2))
     found = gradients_of_each([(ops.sum(x * x), [y]), (ops.sum(y * y), [y])])
     assert found[0] is None and found[1] is not None
+
+
+# ----- other ways to run a step -------------------------------------------------------------------
+
+
+def test_a_step_with_its_updates_is_exported():
+    """Adam, moving averages and poolings as plain operators, run by another runtime."""
+    pytest.importorskip("onnxruntime")
+    files = importlib.import_module("benchctl_engines.peers.onnx_file")
+    workload = SmallNet(Adam(0.01, epsilon=0.01), layout="NHWC")
+    parameters, inputs = drawn(workload)
+    model = files.model_file(workload, {}, parameters, inputs)
+    given = {model.inputs[name]: each for name, each in inputs.items()}
+    raw = files.run_model(model.content, given, 1)
+    found = {name: raw[own] for name, own in model.outputs.items()}
+    assert_close(found, next(evaluate_steps(workload, {}, parameters, inputs)), 1e-3)
+
+
+def test_a_profile_sees_the_kernels_of_every_walk():
+    parameters, inputs = drawn(SmallGan())
+    runner = make_eager().prepare(SmallGan(), {}, parameters, inputs, EngineOptions(threads=1))
+    runner.build()
+    for _ in range(2):
+        runner.step()
+    kernels = [each.kernel for each in runner.profile(2).launches]
+    # Three convolutions forward; back to filters one, one and two, to images two of the fakes.
+    assert sum(each.startswith("conv2d:") for each in kernels) == 2 + 2
+    assert sum(each.startswith("conv2d_filter_gradient:") for each in kernels) == 4
+    runner.close()
 
 
 # ----- errors ------------------------------------------------------------------------------------

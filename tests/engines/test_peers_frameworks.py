@@ -184,6 +184,7 @@ A = {"a": (3, 4)}
 AB = {"a": (3, 4), "b": (3, 4)}
 IMAGES = {"x": (2, 6, 7, 3), "w": (3, 2, 3, 4)}
 MAPS = {"x": (2, 6, 8, 3)}
+RANDOM = {"random_uniform", "random_normal"}
 GRADIENTS = {"x": (2, 4, 5, 4), "w": (3, 2, 3, 4)}
 
 EXPRESSIONS = {
@@ -344,6 +345,8 @@ def test_an_engine_is_one_of_the_contract(name):
 @each_engine
 def test_all_of_the_vocabulary(name):
     wanted = {name for name in vars(Vocabulary) if not name.startswith("_")}
+    if name == "tinygrad":
+        wanted -= RANDOM
     assert wanted <= set(dir(FACTORIES[name]().operations))
 
 
@@ -479,6 +482,17 @@ def test_jax_and_tensorflow_are_shown_one_gpu_and_told_the_precision():
 def test_versions_leave_out_what_is_not_installed():
     found = framework.installed_versions(("numpy", "no-such-distribution"))
     assert found == {"numpy": np.__version__}
+
+
+def test_tinygrad_refuses_random_numbers_before_a_step():
+    class Noisy(Written):
+        def program(self, ops, parameters, inputs, case):
+            return Outputs(values={"y": ops.add(inputs["a"], ops.random_normal((3, 4)))})
+
+    noisy = Noisy(None, A)
+    noisy.kind = "forward"
+    support = make_tinygrad_engine().supports(noisy, {})
+    assert not support.ok and "random_normal" in support.reason and support.hint
 
 
 def test_keras_hands_out_no_gradients():

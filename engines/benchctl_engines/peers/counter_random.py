@@ -23,9 +23,11 @@ _ROUNDS = 10
 
 
 def draws_random_numbers(workload: Program, case: Case) -> bool:
-    """Whether a program asks for random numbers, as far as can be told without arrays."""
-    calls = probe_program(workload, case).calls
-    return any(call.operation.startswith("random_") for call in calls)
+    """Whether a program asks for random numbers, or cannot be asked without arrays."""
+    probed = probe_program(workload, case)
+    return probed.values is None or any(
+        call.operation.startswith("random_") for call in probed.calls
+    )
 
 
 def philox_words(

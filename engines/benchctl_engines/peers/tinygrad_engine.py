@@ -11,7 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array, Availability, Case, EngineOptions, Outputs, Program, RunnerFacts
+from ..contract import (
+    Array,
+    Availability,
+    Case,
+    EngineOptions,
+    Objectives,
+    Outputs,
+    Program,
+    RunnerFacts,
+    new_parameters,
+    objectives_of,
+    refuse_updates,
+)
 from .framework import FrameworkEngine
 from .tinygrad_operations import TinygradOperations
 
@@ -47,6 +59,7 @@ class TinygradRunner:
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
+        self._objectives = objectives_of(workload, case)
         self._is_nhwc = "NHWC" in case.values()
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
@@ -65,7 +78,7 @@ class TinygradRunner:
             self._wanted = self._workload.differentiate(self._case)
         self._parameters = self._tensors(self._stored(parameters))
         self._inputs = self._tensors(inputs)
-        if self._kind == "training":
+        if self._kind == "training" and self._objectives is None:
             self._optimizer = import_module("tinygrad.nn.optim").SGD(
                 list(self._parameters.values()), lr=self._workload.learning_rate(self._case)
             )
@@ -117,12 +130,16 @@ class TinygradRunner:
         self._results = self._call()
         self._device.synchronize()
 
-    def _run(self) -> Outputs:
-        parameters = {
-            name: each.permute(self._given_axes(each.ndim))
-            for name, each in self._parameters.items()
-        }
-        return self._workload.program(self._ops, parameters, self._inputs, self._case)
+    def _as_given(self) -> Tensors:
+        """The parameters with the axes that the workload gave them."""
+        return {name: self._arranged(each) for name, each in self._parameters.items()}
+
+    def _arranged(self, stored: Any) -> Any:
+        return stored.permute(self._given_axes(stored.ndim))
+
+    def _run(self, parameters: Tensors | None = None) -> Outputs:
+        given = self._as_given() if parameters is None else parameters
+        return self._workload.program(self._ops, given, self._inputs, self._case)
 
     # TinyJit returns the tensors of its capture ever after: they are realized within the call, and
     # all at once, so that nothing is computed twice.
@@ -139,11 +156,33 @@ class TinygradRunner:
         return self._realized({**outputs.values, **dict(zip(names, gradients, strict=True))})
 
     def _training_step(self) -> Tensors:
+        if self._objectives is not None:
+            return self._step_as_stated(self._objectives)
         with self._tinygrad.Context(TRAINING=1):
             self._optimizer.zero_grad()
             outputs = self._run()
+            refuse_updates(outputs)
             outputs.objective.backward(outputs.seed)
             return self._realized(dict(outputs.values), *self._optimizer.schedule_step())
+
+    def _step_as_stated(self, objectives: Objectives) -> Tensors:
+        """A training step whose updates the program states itself."""
+        parameters = self._as_given()
+        outputs = self._run(parameters)
+        gradients: Tensors = {}
+        for objective, names in objectives.items():
+            found = outputs.values[objective].gradient(*(parameters[name] for name in names))
+            gradients.update(zip(names, found, strict=True))
+        update = self._workload.update  # type: ignore[attr-defined]
+        updated = update(self._ops, parameters, gradients, self._case)
+        new = {
+            name: each.permute(_stored_axes(each.ndim, self._is_nhwc)).contiguous()
+            for name, each in new_parameters(outputs.updates, updated, parameters).items()
+        }
+        # All are computed before the first is put in place.
+        values = self._realized(dict(outputs.values), *new.values())
+        placed = [self._parameters[name].assign(each) for name, each in new.items()]
+        return self._realized(values, *placed)
 
     def _realized(self, values: Tensors, *others: Any) -> Tensors:
         self._tinygrad.Tensor.realize(*values.values(), *others)
@@ -175,7 +214,9 @@ class TinygradRunner:
         if 4 in ranks and self._is_nhwc:
             notes.append("filters stored [K, C, R, S]; images permuted to NCHW within the step")
         if self._kind == "training":
-            notes.append("updated by tinygrad.nn.optim.SGD")
+            plain = self._objectives is None
+            own = "tinygrad.nn.optim.SGD" if plain else "the workload's own update"
+            notes.append(f"updated by {own}")
         return RunnerFacts(kernels=("tinygrad",), notes=tuple(notes))
 
     def close(self) -> None:

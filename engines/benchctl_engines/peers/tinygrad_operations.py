@@ -6,7 +6,7 @@ that makes the image writes it in the order that the convolution reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -92,6 +92,10 @@ class TinygradOperations:
     def pad(self, x: Tensor, widths: tuple[Pair, ...]) -> Tensor:
         return x.pad(widths) if widths else x
 
+    def concatenate(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+        first, *others = parts
+        return first.cat(*others, dim=axis)
+
     def matmul(
         self, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False
     ) -> Tensor:
@@ -112,6 +116,26 @@ class TinygradOperations:
         # Without `contiguous` the kernel before would write in NHWC, and this one read across.
         x, w = x.permute(_TO_NCHW).contiguous(), w.permute(_RSCK_TO_KCRS)
         return x.conv2d(w, stride=stride, padding=sides).permute(_TO_NHWC)
+
+    def conv2d_transpose(
+        self,
+        x: Tensor,
+        w: Tensor,
+        stride: Pair = (1, 1),
+        padding: Padding = NO_PADDING,
+        output_padding: Pair = (0, 0),
+        layout: str = "NCHW",
+    ) -> Tensor:
+        rows, columns = padding
+        options = {
+            "stride": stride,
+            "padding": (*columns, *rows),
+            "output_padding": output_padding,
+        }
+        if layout == "NCHW":
+            return x.conv_transpose2d(w, **options)
+        x, w = x.permute(_TO_NCHW).contiguous(), w.permute(_RSCK_TO_KCRS)
+        return x.conv_transpose2d(w, **options).permute(_TO_NHWC)
 
     def bias_add(self, x: Tensor, b: Tensor, axis: int = -1) -> Tensor:
         trailing = x.ndim - 1 - axis % x.ndim
@@ -136,6 +160,20 @@ class TinygradOperations:
         for each in others:
             first = self.maximum(first, each)
         return first
+
+    def average_pool2d(
+        self,
+        x: Tensor,
+        window: Pair = (2, 2),
+        stride: Pair | None = None,
+        padding: Padding = NO_PADDING,
+        layout: str = "NCHW",
+    ) -> Tensor:
+        rows, columns = padding
+        x = x if layout == "NCHW" else x.permute(_TO_NCHW)
+        sides = (*columns, *rows)
+        y = x.avg_pool2d(window, stride or window, padding=sides, count_include_pad=False)
+        return y if layout == "NCHW" else y.permute(_TO_NHWC)
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return logits.sparse_categorical_crossentropy(labels)

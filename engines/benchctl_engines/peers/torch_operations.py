@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from ..vocabulary import NO_PADDING, Padding, Pair
+from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
 from .counter_random import CounterRandom, Key, philox_words
 from .window_counts import window_counts
 
@@ -260,7 +260,7 @@ class TorchOperations(CounterRandom):
             padded = self._functional.pad(x, _flat(padding))
             sums = self._functional.avg_pool2d(padded, window, stride, divisor_override=1)
             counts = window_counts(x.shape[2:], window, stride or window, padding)
-            y = sums / self._torch.tensor(counts, dtype=x.dtype)
+            y = sums / self._torch.as_tensor(counts, dtype=x.dtype)
         return y if layout == "NCHW" else _to_nhwc(y)
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -300,22 +300,29 @@ class TorchOperations(CounterRandom):
         output_padding: Pair,
         bias: Tensor,
     ) -> Tensor:
-        """PyTorch pads both ends alike; what differs at the far end is its output padding."""
-        before = padding[0][0], padding[1][0]
-        more = [
-            extra + near - far for extra, (near, far) in zip(output_padding, padding, strict=True)
+        """PyTorch cuts as much from both ends; what the far end lacks is its output padding."""
+        axes = [
+            _cut(*each)
+            for each in zip(x.shape[2:], w.shape[2:], stride, padding, output_padding, strict=True)
         ]
-        taken = [min(max(each, 0), step - 1) for each, step in zip(more, stride, strict=True)]
-        left_over = [each - own for each, own in zip(more, taken, strict=True)]
-        if max(left_over) > 0:  # zeros behind the image, which get the bias too
-            y = self._functional.conv_transpose2d(x, w, None, stride, before, taken)
-            y = self._functional.pad(y, (0, left_over[1], 0, left_over[0]))
-            return y if bias is None else y + bias.reshape(-1, 1, 1)
-        y = self._functional.conv_transpose2d(x, w, bias, stride, before, taken)
-        if left_over == [0, 0]:
+        cuts, extras, places = zip(*axes, strict=True)
+        y = self._functional.conv_transpose2d(x, w, bias, stride, cuts, extras)
+        rows, columns = places
+        if (rows.stop, columns.stop) == tuple(y.shape[2:]) and rows.start == columns.start == 0:
             return y
-        rows, columns = y.shape[2] + left_over[0], y.shape[3] + left_over[1]
-        return y[:, :, :rows, :columns]
+        return y[:, :, rows, columns]
+
+
+def _cut(
+    positions: int, window: int, stride: int, padding: Pair, output_padding: int
+) -> tuple[int, int, slice]:
+    """(what PyTorch cuts from both ends, its output padding, the part of that to keep)."""
+    near, far = padding
+    size = transposed_size(positions, window, stride, padding, output_padding)
+    more = output_padding + near - far
+    if more >= stride:
+        return 0, output_padding, slice(near, near + size)
+    return near, max(more, 0), slice(0, size)
 
 
 def _product_words(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
