@@ -31,6 +31,7 @@ ALLOWED = {
     "benchctl_workloads": (
         "benchctl_workloads",
         "benchctl_engines.contract",
+        "benchctl_engines.layers",
         "benchctl_engines.manual",
         "benchctl_engines.eager.reference_run",
     ),

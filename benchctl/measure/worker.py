@@ -335,7 +335,8 @@ class WorkerService:
         self._workload, self._case = load_workload(workload), case
         inputs = self._draw_inputs(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
-        reference = reference_steps(self._workload, case, parameters, inputs)
+        # One seed of a plan is that of the parameters and of every engine's random operations.
+        reference = reference_steps(self._workload, case, parameters, inputs, seed=parameter_seed)
         start = self._clock.now_ns()
         outputs = next(reference)
         step_seconds = seconds_since(self._clock, start)

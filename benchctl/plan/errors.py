@@ -52,6 +52,10 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A sentence with the nearest choice, with a space before it; empty when there is none."""
-    found = nearest(name, choices)
+    """A sentence with the nearest choice, with a space before it; empty when there is none.
+
+    A name among the choices is no slip: what is wrong with it lies elsewhere.
+    """
+    choices = list(choices)
+    found = "" if name in choices else nearest(name, choices)
     return f" Did you mean {found}?" if found else ""

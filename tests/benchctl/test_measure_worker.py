@@ -26,6 +26,7 @@ from benchctl.measure.clock import VirtualClock
 from benchctl.measure.protocol import ArmFailure
 from benchctl.measure.session import explain, measure, verify
 from benchctl.measure.settings import MeasureSettings, settings_of, worker_environment
+from benchctl.measure.worker import WorkerService
 from benchctl.measure.worker_client import ProcessWorker, request, tail_lines
 from benchctl.store.journal import Journal
 from benchctl.store.reader import load_run
@@ -170,6 +171,43 @@ def test_an_answer_in_process_is_the_answer_of_a_process(tmp_path):
         assert "do_dance" in unknown.value.message
     finally:
         far.stop(5.0)
+
+
+NOISY = """
+import numpy as np
+from benchctl_workloads import Outputs, Workload
+
+class Noisy(Workload):
+    name = "noisy"
+
+    def inputs(self, case, rng):
+        return {"x": rng.standard_normal(50, dtype="float32")}
+
+    def program(self, ops, parameters, inputs, case):
+        kept = ops.greater(ops.random_uniform((50,)), 0.5)
+        return Outputs(values={"y": ops.where(kept, inputs["x"], 0.0)})
+"""
+
+
+@pytest.mark.parametrize(("seed", "ok"), [(7, True), (8, False)])
+def test_the_reference_draws_the_random_numbers_of_the_plan_s_seed(tmp_path, seed, ok):
+    workload = tmp_path / "noisy.py"
+    workload.write_text(NOISY)
+    arrays = {"workload": str(workload), "case": {}, "input_seed": 3}
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    service = WorkerService(VirtualClock())
+
+    def result(op: str, **fields: object) -> dict[str, object]:
+        answer = service.answer({"op": op, **fields})
+        assert "result" in answer, answer
+        return answer["result"]
+
+    result("reference", **arrays, parameter_seed=7, folder=str(folder))
+    result("import", engine="eager", device="cpu")
+    result("prepare", **arrays, parameter_seed=seed, options={"seed": seed})
+    assert result("check", folder=str(folder))["verification"]["ok"] is ok
+    service.close()
 
 
 def test_the_tail_of_a_crash_shows_where_it_happened():

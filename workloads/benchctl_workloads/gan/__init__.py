@@ -1,0 +1,1 @@
+"""The lecture's DCGAN: digits out of noise."""
