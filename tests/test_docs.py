@@ -108,8 +108,8 @@ def expected_exit(arguments: list[str]) -> int:
     return 5 if "expression=as_on_the_slide" in arguments else 0
 
 
-SIDE_BY_SIDE = ("aa", "ablate", "bisect", "compare", "gate")
-"""Verbs that measure for minutes, or need two revisions: their own tests run them."""
+SIDE_BY_SIDE = ("aa", "ablate", "bisect", "compare", "gate", "train")
+"""Verbs that measure or train for minutes, or need two revisions: their own tests run them."""
 
 
 def quick_form(arguments: list[str]) -> list[str]:

@@ -108,6 +108,13 @@ SLIDES = Suite(
             rounds=8,
             measure=_STEADY_ONLY,
         ),
+        SuiteEntry(
+            "gan",
+            {"batch": ("32",)},
+            arms=("static", "eager"),
+            rounds=7,
+            measure=_STEADY_ONLY,
+        ),
     ),
 )
 

@@ -1,0 +1,1 @@
+"""Training that is watched rather than timed: epochs, checkpoints, pictures."""
