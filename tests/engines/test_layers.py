@@ -39,6 +39,14 @@ FORBIDDEN = {
         "benchctl_engines.static",
         "benchctl_engines.manual",
     ),
+    "benchctl_engines.gpu": (
+        "benchctl_engines.kernels",
+        "benchctl_engines.devices",
+        "benchctl_engines.eager",
+        "benchctl_engines.static",
+        "benchctl_engines.manual",
+        "benchctl_engines.reverse_mode",
+    ),
     "benchctl_engines.reverse_mode": (
         "benchctl_engines.primitives",
         "benchctl_engines.kernels",

@@ -370,6 +370,10 @@ def test_another_device_is_refused(name):
 @each_engine
 def test_a_gpu_needs_a_build_with_cuda_and_a_driver_with_that_gpu(name, monkeypatch):
     engine = FACTORIES[name]()
+    if name == "tinygrad":
+        refused = engine.availability("gpu")
+        assert not refused.ok and "computes on the CPU" in refused.reason
+        return
     monkeypatch.setattr(framework, "find_spec", lambda package: package)
     driver = DriverFound((13, 0), 0, (DeviceFound("a GPU", 2**34),))
     monkeypatch.setattr(availability, "read_driver", lambda: driver)

@@ -12,7 +12,7 @@ from emulator import EmulatedDriver
 from benchctl.measure.clock import NANOSECONDS
 from benchctl.measure.verification import load_reference, save_reference, verify_outputs
 from benchctl_engines.contract import EngineOptions
-from benchctl_engines.devices.cuda.driver import use_driver
+from benchctl_engines.devices.cuda.opened import use_driver
 from benchctl_engines.eager.engine import make_engine as make_eager
 from benchctl_engines.static.engine import make_engine as make_static
 from benchctl_workloads.reference import reference_outputs

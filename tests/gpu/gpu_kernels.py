@@ -10,8 +10,8 @@ import kernel_cases as cases
 import numpy as np
 from emulator import EmulatedDriver
 
-from benchctl_engines.devices.cuda.array import DeviceArray
-from benchctl_engines.devices.cuda.driver import DeviceFacts
+from benchctl_engines.gpu.array import DeviceArray
+from benchctl_engines.gpu.driver import DeviceFacts
 from benchctl_engines.kernels import table
 from benchctl_engines.kernels.table import Kernel, KernelRequest, NoKernelError
 from benchctl_engines.primitives.specs import TensorSpec, spec

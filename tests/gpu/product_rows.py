@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from emulator import EmulatedDriver
 
-from benchctl_engines.devices.cuda.array import DeviceArray
+from benchctl_engines.gpu.array import DeviceArray
 from benchctl_engines.kernels import table
 from benchctl_engines.kernels.cuda_rows import candidates as candidates
 from benchctl_engines.kernels.table import Kernel, KernelRequest, Prepared, kernels_of

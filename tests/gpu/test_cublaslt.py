@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from benchctl_engines.devices.cuda import cublaslt, libraries
 from benchctl_engines.devices.cuda.cublaslt import CublasLt, Descriptors, column_major
-from benchctl_engines.devices.cuda.driver import DeviceError, MatmulRequest, NoPlanError
+from benchctl_engines.gpu.driver import DeviceError, MatmulRequest, NoPlanError
 
 STREAM = 0x5000
 SOURCE = Path(__file__).with_name("cublaslt_stand_in.c")

@@ -12,7 +12,7 @@ from emulator import EmulatedDriver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchctl_engines.devices.cuda.driver import NoPlanError
+from benchctl_engines.gpu.driver import NoPlanError
 from benchctl_engines.kernels import (
     cuda_conv_columns,
     cuda_conv_winograd,

@@ -14,8 +14,8 @@ from test_every_engine import CASES, SMALL_HEADS
 from benchctl_engines import eager
 from benchctl_engines.contract import AsynchronousRunner, EngineOptions, ProfiledRunner
 from benchctl_engines.devices.availability import device_availability
-from benchctl_engines.devices.cuda.driver import CaptureError
 from benchctl_engines.eager.engine import make_engine as make_eager
+from benchctl_engines.gpu.driver import CaptureError
 from benchctl_engines.static.engine import make_engine as make_static
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout

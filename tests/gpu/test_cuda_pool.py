@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchctl_engines.devices.cuda.device import CudaDevice
-from benchctl_engines.devices.cuda.driver import CaptureError, OutOfDeviceMemoryError
 from benchctl_engines.devices.cuda.pool import LENDING_BYTES, DevicePool
+from benchctl_engines.gpu.driver import CaptureError, OutOfDeviceMemoryError
 from benchctl_engines.primitives.specs import spec
 
 

@@ -11,7 +11,7 @@ from emulator import EmulatedDriver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchctl_engines.devices.cuda.driver import MatmulRequest
+from benchctl_engines.gpu.driver import MatmulRequest
 from benchctl_engines.kernels.table import Kernel, Prepared
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchctl_engines.devices.cuda import cudnn_plans
-from benchctl_engines.devices.cuda.driver import ConvolutionRequest, DeviceFacts, NoPlanError
+from benchctl_engines.gpu.driver import ConvolutionRequest, DeviceFacts, NoPlanError
 
 FACTS = DeviceFacts("a card", 0, 90, 132, 2**36, 2**25, {})
 

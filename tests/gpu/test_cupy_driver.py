@@ -19,14 +19,14 @@ from emulator import EmulatedDriver
 
 from benchctl_engines.devices.cuda import cupy_driver, cupy_import
 from benchctl_engines.devices.cuda.cupy_driver import CupyDriver
-from benchctl_engines.devices.cuda.driver import (
+from benchctl_engines.devices.cuda.probe import run_probe
+from benchctl_engines.devices.cuda.staging import SLOT_BYTES
+from benchctl_engines.gpu.driver import (
     CaptureError,
     DeviceError,
     MatmulRequest,
     OutOfDeviceMemoryError,
 )
-from benchctl_engines.devices.cuda.probe import run_probe
-from benchctl_engines.devices.cuda.staging import SLOT_BYTES
 
 TEXT = """
 extern "C" __global__ void axpy(float* y, const float* x, float a, double b, int n, long long m) {

@@ -10,12 +10,7 @@ from emulator import EmulatedDriver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchctl_engines.devices.cuda.driver import (
-    ConvolutionRequest,
-    DeviceError,
-    MatmulRequest,
-    NoPlanError,
-)
+from benchctl_engines.gpu.driver import ConvolutionRequest, DeviceError, MatmulRequest, NoPlanError
 
 IMAGES = {"NCHW": "nchw->nchw", "NHWC": "nchw->nhwc"}
 FILTERS = {"KCRS": "kcrs->kcrs", "RSCK": "kcrs->rsck", "KRSC": "kcrs->krsc"}

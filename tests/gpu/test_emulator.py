@@ -15,11 +15,7 @@ from emulator import CompileError, EmulatedDriver, build_library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchctl_engines.devices.cuda.driver import (
-    CaptureError,
-    DeviceError,
-    OutOfDeviceMemoryError,
-)
+from benchctl_engines.gpu.driver import CaptureError, DeviceError, OutOfDeviceMemoryError
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
 

@@ -6,7 +6,7 @@ import pytest
 import texts
 
 from benchctl_engines.devices.cuda import compiler, libraries
-from benchctl_engines.devices.cuda.driver import DeviceError
+from benchctl_engines.gpu.driver import DeviceError
 
 ARCHITECTURES = (75, 80, 90, 100)
 

@@ -16,7 +16,7 @@ from benchctl.plan.registry import load_engine
 from benchctl_engines.contract import EngineOptions
 from benchctl_engines.devices.availability import device_availability
 from benchctl_engines.devices.cuda.clock import CudaClock
-from benchctl_engines.devices.cuda.driver import open_driver
+from benchctl_engines.devices.cuda.opened import open_driver
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
 from benchctl_workloads.vgg16 import Vgg16

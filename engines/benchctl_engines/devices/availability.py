@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..contract import AVAILABLE, Availability
 from .cuda.detection import Problem, driver_problems, look, problems, read_driver
-from .cuda.driver import is_open
+from .cuda.opened import is_open
 
 _CPU_HINT = "--device cpu measures here; benchctl doctor shows what is missing"
 _GPU = re.compile(r"gpu(?::(\d+))?")

@@ -17,7 +17,7 @@ from ..contract import Array, Precision
 from ..primitives.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from .cuda.driver import Driver
+    from ..gpu.driver import Driver
 
 POOLED_BYTES = 128 * 1024
 """Arrays of at least this size come from the pool: malloc maps them anew (M_MMAP_THRESHOLD)."""

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..devices.cuda.driver import MatmulRequest
+from ..gpu.driver import MatmulRequest
 from .convolution_geometry import (
     ConvolutionGeometry,
     filter_gradient_geometry,
@@ -29,8 +29,8 @@ from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, always
 
 if TYPE_CHECKING:
-    from ..devices.cuda.array import DeviceArray
-    from ..devices.cuda.driver import Driver
+    from ..gpu.array import DeviceArray
+    from ..gpu.driver import Driver
 
 CHUNK_BYTES = 256 << 20
 """What the columns of a chunk may take; one image may take more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..devices.cuda.driver import ConvolutionRequest, NoPlanError
+from ..gpu.driver import ConvolutionRequest, NoPlanError
 from .convolution_geometry import (
     ConvolutionGeometry,
     filter_gradient_geometry,
@@ -26,8 +26,8 @@ from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
 if TYPE_CHECKING:
-    from ..devices.cuda.array import DeviceArray
-    from ..devices.cuda.driver import ConvolutionKind, LibraryPlan
+    from ..gpu.array import DeviceArray
+    from ..gpu.driver import ConvolutionKind, LibraryPlan
 
 GeometryOf = Callable[[KernelRequest], ConvolutionGeometry]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..devices.cuda.driver import MatmulRequest
+from ..gpu.driver import MatmulRequest
 from .convolution_geometry import (
     ConvolutionGeometry,
     filter_gradient_geometry,
@@ -27,7 +27,7 @@ from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
 if TYPE_CHECKING:
-    from ..devices.cuda.array import DeviceArray
+    from ..gpu.array import DeviceArray
 
 GeometryOf = Callable[[KernelRequest], ConvolutionGeometry]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..devices.cuda.driver import MatmulRequest
+from ..gpu.driver import MatmulRequest
 from .convolution_geometry import (
     ConvolutionGeometry,
     filter_gradient_geometry,
@@ -43,8 +43,8 @@ from .cuda_winograd_text import POINTS, SIDE, winograd_text
 from .table import KernelRequest, Prepared, When
 
 if TYPE_CHECKING:
-    from ..devices.cuda.array import DeviceArray
-    from ..devices.cuda.driver import Driver, Function
+    from ..gpu.array import DeviceArray
+    from ..gpu.driver import Driver, Function
 
 GeometryOf = Callable[[KernelRequest], ConvolutionGeometry]
 

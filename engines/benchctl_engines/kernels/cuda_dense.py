@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..devices.cuda.driver import MatmulRequest
+from ..gpu.driver import MatmulRequest
 from .cuda_product import Product
 from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, kernel
 
 if TYPE_CHECKING:
-    from ..devices.cuda.array import DeviceArray
+    from ..gpu.array import DeviceArray
 
 
 def _product(request: KernelRequest, first: int, **options: Any) -> Product:

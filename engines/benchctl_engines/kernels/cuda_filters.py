@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .cuda_parts import index_types, text_of
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+    from ..gpu.driver import Driver
 
 _TILE = 32
 _LARGEST_GRID_Z = 65535

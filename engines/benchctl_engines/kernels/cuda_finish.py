@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .cuda_parts import blocks_of, index_types, text_of
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+    from ..gpu.driver import Driver
 
 _THREADS = 256
 

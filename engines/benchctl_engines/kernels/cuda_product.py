@@ -9,7 +9,7 @@ import numpy as np
 from .cuda_finish import Finish, finish_rows
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver, LibraryPlan, MatmulRequest
+    from ..gpu.driver import Driver, LibraryPlan, MatmulRequest
 
 
 class Product:

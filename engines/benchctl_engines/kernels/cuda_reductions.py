@@ -20,7 +20,7 @@ from .table import KernelRequest, Prepared, kernel
 from .workspace import aligned_bytes
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+    from ..gpu.driver import Driver
 
 SHORT_ROW = 1024
 """Rows up to here are folded by at most a warp; a block would mostly wait for its own threads."""

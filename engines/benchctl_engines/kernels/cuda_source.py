@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..primitives.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+    from ..gpu.driver import Driver
     from .table import KernelRequest
 
 C_TYPES = {

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from ..primitives.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver, Precision
+    from ..gpu.driver import Driver, Precision
 
 
 @dataclass(frozen=True, slots=True)

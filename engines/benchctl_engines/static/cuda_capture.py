@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..devices.cuda.driver import CapturedGraph, DeviceError, Driver
+from ..gpu.driver import CapturedGraph, DeviceError, Driver
 
 PLAIN_RUNS = 2
 """Runs before the recording."""

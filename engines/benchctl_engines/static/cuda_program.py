@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from ..devices.cuda.array import DeviceArray
 from ..devices.cuda.clock import kernel_text
-from ..devices.cuda.driver import Driver
+from ..gpu.array import DeviceArray
+from ..gpu.driver import Driver
 from ..primitives.specs import TensorSpec, spec
 from .cuda_capture import CapturedStep
 from .graph import Node, Value

@@ -24,7 +24,7 @@ from .graph import Node, Value
 from .sources import constant_source
 
 if TYPE_CHECKING:
-    from ..devices.cuda.driver import Driver
+    from ..gpu.driver import Driver
 
 
 class NanError(ArithmeticError):

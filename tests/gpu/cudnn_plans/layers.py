@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchctl_engines.devices.cuda.driver import ConvolutionRequest
+from benchctl_engines.gpu.driver import ConvolutionRequest
 from benchctl_workloads.vgg_shapes import (
     PAPER_IMAGE_SIZE,
     PAPER_WIDTH,

@@ -19,7 +19,7 @@ import driver_stub
 import layers
 
 from benchctl_engines.devices.cuda.cudnn_plans import PlanList, frontend
-from benchctl_engines.devices.cuda.driver import NoPlanError
+from benchctl_engines.gpu.driver import NoPlanError
 
 DESCRIPTION = Path(__file__).with_name("h100.json")
 ARCHITECTURE = 90

@@ -1,4 +1,4 @@
-"""An emulated GPU behind the interface of `devices/cuda/driver.py`."""
+"""An emulated GPU behind the interface of `gpu/driver.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchctl_engines.devices.cuda.driver import (
+from benchctl_engines.gpu.driver import (
     CaptureError,
     ConvolutionRequest,
     DeviceError,

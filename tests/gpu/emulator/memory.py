@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchctl_engines.devices.cuda.driver import DeviceError, OutOfDeviceMemoryError
+from benchctl_engines.gpu.driver import DeviceError, OutOfDeviceMemoryError
 
 SPOILED = 0xFF
 """Every byte of fresh and of freed memory: NaN, -1, 255."""

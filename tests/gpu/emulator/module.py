@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchctl_engines.devices.cuda.driver import DeviceError
 from benchctl_engines.devices.cuda.packing import packer
+from benchctl_engines.gpu.driver import DeviceError
 
 _FOLDER = Path(__file__).parent
 _HEADERS = ("shim.h", "fibers.h")

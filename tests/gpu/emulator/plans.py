@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchctl_engines.devices.cuda.driver import (
-    ConvolutionRequest,
-    MatmulRequest,
-    NoPlanError,
-)
+from benchctl_engines.gpu.driver import ConvolutionRequest, MatmulRequest, NoPlanError
 
 from .memory import SPOILED, bytes_at, numbers_at
 

@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from ...contract import DeviceState
+from ...gpu.driver import Driver, Event
 from ..launch_clock import Call, LaunchClock
-from .driver import Driver, Event
 from .nvml import Nvml, NvmlUnavailableError
 
 _NANOSECONDS = 1e9

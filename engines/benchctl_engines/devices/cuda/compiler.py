@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .driver import DeviceError
+from ...gpu.driver import DeviceError
 from .libraries import include_folders, load_library
 
 TEXT_OPTIONS = ("-std=c++17",)

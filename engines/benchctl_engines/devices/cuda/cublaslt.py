@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .driver import DeviceError, MatmulRequest, NoPlanError
+from ...gpu.driver import DeviceError, MatmulRequest, NoPlanError
 from .libraries import load_library
 
 WORKSPACE_LIMIT_BYTES = 32 * 2**20

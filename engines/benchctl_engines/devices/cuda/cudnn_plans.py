@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from .driver import ConvolutionRequest, DeviceFacts, NoPlanError
+from ...gpu.driver import ConvolutionRequest, DeviceFacts, NoPlanError
 
 INSTALL_HINT = "pip install nvidia-cudnn-cu13 'nvidia-cudnn-frontend>=1.23,<1.27'"
 PLANS_LOOKED_AT = 64

@@ -13,11 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...contract import Array
-from .compiler import TEXT_OPTIONS
-from .cublaslt import CublasLt
-from .cudnn_plans import convolution_plan
-from .cupy_import import import_cupy
-from .driver import (
+from ...gpu.driver import (
     CaptureError,
     ConvolutionRequest,
     DeviceError,
@@ -26,6 +22,10 @@ from .driver import (
     MatmulRequest,
     OutOfDeviceMemoryError,
 )
+from .compiler import TEXT_OPTIONS
+from .cublaslt import CublasLt
+from .cudnn_plans import convolution_plan
+from .cupy_import import import_cupy
 from .packing import PLACE_BYTES, packer
 from .staging import Staging
 

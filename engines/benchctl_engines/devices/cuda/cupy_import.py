@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ...gpu.driver import DeviceError
 from ...kernels.code_cache import base_directory
-from .driver import DeviceError
 
 
 def import_cupy() -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...contract import Array
+from ...gpu.array import DeviceArray
+from ...gpu.driver import Driver, Precision
 from ...primitives.specs import TensorSpec, spec
 from ..cpu import Device
-from .array import DeviceArray
-from .driver import Driver, Precision
 from .pool import DevicePool
 
 

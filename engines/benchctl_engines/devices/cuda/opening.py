@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from ...contract import EngineOptions
+from ...gpu.driver import DeviceError, Driver
 from ..availability import gpu_index
-from .driver import DeviceError, Driver, open_driver
+from .opened import open_driver
 
 
 def open_for(options: EngineOptions) -> Driver:

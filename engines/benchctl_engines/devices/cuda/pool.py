@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...gpu.array import DeviceArray
+from ...gpu.driver import Allocation, Driver, OutOfDeviceMemoryError
 from ...primitives.specs import TensorSpec, spec
-from .array import DeviceArray
-from .driver import Allocation, Driver, OutOfDeviceMemoryError
 
 ROUNDING_BYTES = 512
 

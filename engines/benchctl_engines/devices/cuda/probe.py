@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 
-from .driver import DeviceError, Driver, open_driver
+from ...gpu.driver import DeviceError, Driver
+from .opened import open_driver
 
 _TEXT = 'extern "C" __global__ void probe(int* y, int value) { y[0] = value; }'
 _VALUE = 20160311

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ...contract import Array
-from ...contract import Precision as Precision
+from ..contract import Array
+from ..contract import Precision as Precision
 
 ConvolutionKind = Literal["forward", "input_gradient", "filter_gradient"]
 
@@ -228,28 +228,3 @@ class Driver(Protocol):
 
     def memory_in_use(self) -> tuple[int, int]:
         """(bytes in use on the whole device, bytes it has)."""
-
-
-def open_driver(index: int = 0) -> Driver:
-    """The driver of a GPU, opened once per process; raises `DeviceError` where it cannot be."""
-    if index not in _OPEN:
-        from .cupy_driver import CupyDriver
-
-        _OPEN[index] = CupyDriver(index)
-    return _OPEN[index]
-
-
-def use_driver(index: int, driver: Driver | None) -> None:
-    """Let `open_driver` give this one: tests emulate a GPU with it. None forgets it."""
-    if driver is None:
-        _OPEN.pop(index, None)
-    else:
-        _OPEN[index] = driver
-
-
-def is_open(index: int) -> bool:
-    """Whether `open_driver` has this one already."""
-    return index in _OPEN
-
-
-_OPEN: dict[int, Driver] = {}

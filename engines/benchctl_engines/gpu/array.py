@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...primitives.specs import TensorSpec
+from ..primitives.specs import TensorSpec
 
 
 class DeviceArray:
