@@ -38,6 +38,8 @@ _LINES_BEFORE_REPORT = 3
 _CRASH_REPORT = "Fatal Python error"
 _EXIT_SECONDS = 5.0
 _MEMORY_HINT = "the system ends processes so when memory runs out; choose a smaller size or batch"
+_LOOK_SECONDS = 0.5
+"""How long a look for an answer lasts."""
 _TIMEOUT_HINT = "--timeout 20m waits longer; or leave this engine out"
 
 
@@ -169,10 +171,17 @@ class ProcessWorker:
     def _next_line(self) -> bytes:
         """The next line of the protocol, read along with what is printed meanwhile."""
         while b"\n" not in self._answers:
-            left_seconds = self._deadline - time.monotonic()
-            if left_seconds <= 0.0:
+            begin = time.monotonic()
+            left_seconds = max(0.0, self._deadline - begin)
+            ready = self._selector.select(min(left_seconds, _LOOK_SECONDS))
+            if not ready and left_seconds == 0.0:
                 raise self._timeout()
-            for key, _ in self._selector.select(left_seconds):
+            # Looking takes no longer than it was asked to unless this process stood still itself,
+            # stopped or on a machine asleep; then the worker has most likely stood still, too.
+            stood_still = time.monotonic() - begin - _LOOK_SECONDS
+            if stood_still > _LOOK_SECONDS:
+                self._deadline += stood_still
+            for key, _ in ready:
                 self._read(key)
         line, _, self._answers = self._answers.partition(b"\n")
         return line

@@ -23,6 +23,7 @@ from measure_plans import (
 )
 
 from benchctl.measure.clock import VirtualClock
+from benchctl.measure.fake import FAKE_WORKLOAD
 from benchctl.measure.protocol import ArmFailure
 from benchctl.measure.session import explain, measure, verify
 from benchctl.measure.settings import MeasureSettings, settings_of, worker_environment
@@ -107,6 +108,41 @@ def test_a_worker_that_hangs_is_ended_in_time(tmp_path):
         explain(plan, plan.cases[0], plan.arms[0], settings=settings)
     assert caught.value.status == "timeout"
     assert caught.value.message == "no answer within 1 s during first run"
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from benchctl.measure.settings import MeasureSettings, worker_environment
+from benchctl.measure.worker_client import ProcessWorker, request
+cache = Path(sys.argv[1])
+worker = ProcessWorker(worker_environment(MeasureSettings(), 1, cache))
+request(worker, "import", 60.0, engine="benchctl.measure.fake:make_engine", device="cpu")
+case = {"elements": 4, "mode": "gradient"}
+options = {"switches": {"fault": "slow"}}
+workload = sys.argv[2]
+fields = {"workload": workload, "case": case, "parameter_seed": 1, "input_seed": 1}
+worker.post("prepare", 2.0, **fields, options=options)
+print(worker.pid, flush=True)
+print(sorted(worker.wait()), flush=True)
+worker.stop(5.0)
+"""
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["harness alone", "machine asleep"])
+def test_standing_still_itself_is_not_the_workers_time(tmp_path, both):
+    command = [sys.executable, "-c", WAITING, str(tmp_path), FAKE_WORKLOAD]
+    harness = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert harness.stdout is not None
+    worker = psutil.Process(int(harness.stdout.readline()))
+    stopped = [psutil.Process(harness.pid), *([worker] if both else [])]
+    for each in stopped:
+        each.suspend()
+    time.sleep(3.0)
+    for each in reversed(stopped):
+        each.resume()
+    output, _ = harness.communicate(timeout=60)
+    assert "first_run_seconds" in output, output
 
 
 def test_a_suspended_worker_stands_still_and_can_be_ended(tmp_path):
