@@ -21,8 +21,7 @@ from benchctl_workloads import Tolerance, Workload
 PARAMETER_PREFIX = "parameter/"
 _CHUNK_ELEMENTS = 1 << 20
 _INDEX_FILE = "index.json"
-_LATER_FILE = "later-{}.npy"
-_LATER_INDEX_FILE = "later.json"
+_LATER_FILE = "later.json"
 LATER_STEPS_FACTOR = 10.0
 """How much further from float64 a loss may be after several updates, each made of the last's."""
 MOST_RELATIVE_TOLERANCE = 0.5
@@ -100,17 +99,16 @@ def losses(outputs: Mapping[str, Array]) -> dict[str, float]:
 def save_later_losses(folder: Path, steps: Iterable[Mapping[str, Array]]) -> None:
     """Write the losses of the float64 steps that follow the first."""
     found = [losses(outputs) for outputs in steps]
-    names = list(found[0]) if found else []
-    for number, name in enumerate(names):
-        np.save(folder / _LATER_FILE.format(number), np.array([each[name] for each in found]))
-    (folder / _LATER_INDEX_FILE).write_text(json.dumps(names))
+    names = found[0] if found else ()
+    values = {name: [each[name] for each in found] for name in names}
+    (folder / _LATER_FILE).write_text(json.dumps(values))
 
 
 def load_later_losses(folder: Path) -> dict[str, Array]:
     """By output, its value in the second step and those after it; empty where none were saved."""
-    index = folder / _LATER_INDEX_FILE
-    names = json.loads(index.read_text()) if index.exists() else []
-    return {name: np.load(folder / _LATER_FILE.format(number)) for number, name in enumerate(names)}
+    file = folder / _LATER_FILE
+    found = json.loads(file.read_text()) if file.exists() else {}
+    return {name: np.array(values) for name, values in found.items()}
 
 
 # Comparison ----------------------------------------------------------------------------------

@@ -38,8 +38,9 @@ _LINES_BEFORE_REPORT = 3
 _CRASH_REPORT = "Fatal Python error"
 _EXIT_SECONDS = 5.0
 _MEMORY_HINT = "the system ends processes so when memory runs out; choose a smaller size or batch"
-_LOOK_SECONDS = 0.5
-"""How long a look for an answer lasts."""
+_SHORTEST_LOOK_SECONDS = 0.5
+_LOOKS = 20
+"""Into how many looks a wait is cut; each wakes this process beside what it measures."""
 _TIMEOUT_HINT = "--timeout 20m waits longer; or leave this engine out"
 
 
@@ -173,13 +174,15 @@ class ProcessWorker:
         while b"\n" not in self._answers:
             begin = time.monotonic()
             left_seconds = max(0.0, self._deadline - begin)
-            ready = self._selector.select(min(left_seconds, _LOOK_SECONDS))
+            look_seconds = max(_SHORTEST_LOOK_SECONDS, self._timeout_seconds / _LOOKS)
+            asked_seconds = min(left_seconds, look_seconds)
+            ready = self._selector.select(asked_seconds)
             if not ready and left_seconds == 0.0:
                 raise self._timeout()
             # Looking takes no longer than it was asked to unless this process stood still itself,
             # stopped or on a machine asleep; then the worker has most likely stood still, too.
-            stood_still = time.monotonic() - begin - _LOOK_SECONDS
-            if stood_still > _LOOK_SECONDS:
+            stood_still = time.monotonic() - begin - asked_seconds
+            if stood_still > _SHORTEST_LOOK_SECONDS:
                 self._deadline += stood_still
             for key, _ in ready:
                 self._read(key)

@@ -207,7 +207,7 @@ class Machine:
 
     def function(self, module, name):
         try:
-            letters = module.library[f"emu_letters_{name}"]
+            letters = module.compiled[f"emu_letters_{name}"]
         except AttributeError:
             raise StandInError(500, "CUDA_ERROR_NOT_FOUND: named symbol not found") from None
         letters.restype = ctypes.c_char_p

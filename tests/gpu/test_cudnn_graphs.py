@@ -35,7 +35,7 @@ class Graph:
     """Plans 0 and 1 cannot be built, 2 and 3 can; 3 wants more workspace."""
 
     def __init__(self, library, said):
-        self.library, self.said = library, said
+        self.cudnn, self.said = library, said
         self.tensors, self.operations, self.struck, self.executed = {}, [], [], []
         self.limit = None
         self.built = []
@@ -80,11 +80,11 @@ class Graph:
         self.limit = limit
 
     def check_support(self):
-        if self.library.supported == 0:
+        if self.cudnn.supported == 0:
             raise NotSupportedError("nothing fits\nmore words")
 
     def get_execution_plan_count(self):
-        return self.library.supported
+        return self.cudnn.supported
 
     def build_plan_at_index(self, index):
         self.built.append(index)

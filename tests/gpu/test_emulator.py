@@ -191,8 +191,8 @@ def test_contexts_of_the_system_serve_where_our_own_switch_does_not(tmp_path):
     module = driver.module(GOOD_TEXT)
     import ctypes
 
-    module.library = ctypes.CDLL(str(library))
-    module.library.emu_fault.restype = ctypes.c_char_p
+    module.compiled = ctypes.CDLL(str(library))
+    module.compiled.emu_fault.restype = ctypes.c_char_p
     x = np.arange(1000.0)
     y = on_device(driver, x)
     module.function("reverse", "Pq").launch((1, 1, 1), (1024, 1, 1), [y.pointer, 1000])

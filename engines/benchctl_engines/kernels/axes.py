@@ -38,3 +38,15 @@ def merge_axes(
     order = sorted(groups)
     sizes = tuple(math.prod(shape[axis] for axis in group) for group in order)
     return sizes, tuple(order.index(group) for group in groups)
+
+
+def transposed_matrices(
+    shape: tuple[int, ...], axes: tuple[int, ...]
+) -> tuple[int, int, int] | None:
+    """(A, M, N) where the transposition turns each [M, N] of [A, M, N] into [N, M], else None."""
+    sizes, order = merge_axes(shape, axes)
+    if order == (1, 0):
+        return (1, sizes[0], sizes[1])
+    if order == (0, 2, 1):
+        return (sizes[0], sizes[1], sizes[2])
+    return None

@@ -7,7 +7,8 @@ from typing import Any
 import numpy.typing as npt
 
 from .convolution_geometry import is_nchw, is_nhwc
-from .cpu_pooling import planes, window_arguments
+from .cpu_pooling import planes
+from .pooling_windows import window_arguments
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]

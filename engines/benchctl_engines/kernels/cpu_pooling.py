@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy.typing as npt
 
 from .convolution_geometry import is_nchw, is_nhwc
+from .pooling_windows import covers_2x2, fits_a_byte, is_plain_2x2, window_arguments
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
 
-# Offsets are stored in a byte.
-MAX_WINDOW_ELEMENTS = 256
-
 
 def _is_small_nchw(request: KernelRequest) -> bool:
-    return is_nchw(request) and _fits_a_byte(request)
+    return is_nchw(request) and fits_a_byte(request)
 
 
 def _is_small_nhwc(request: KernelRequest) -> bool:
-    return is_nhwc(request) and _fits_a_byte(request)
-
-
-def _fits_a_byte(request: KernelRequest) -> bool:
-    return bool(math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS)
-
-
-def window_arguments(request: KernelRequest) -> tuple[int, ...]:
-    """R, S, stride_h, stride_w, top, left."""
-    (top, _), (left, _) = request.attributes["padding"]
-    return (*request.attributes["window"], *request.attributes["stride"], top, left)
+    return is_nhwc(request) and fits_a_byte(request)
 
 
 def planes(images: Array) -> Array:
@@ -41,9 +28,7 @@ def planes(images: Array) -> Array:
 
 
 def _is_2x2_nchw(request: KernelRequest) -> bool:
-    attributes = request.attributes
-    plain = attributes["window"] == attributes["stride"] == (2, 2)
-    return plain and attributes["padding"] == ((0, 0), (0, 0)) and is_nchw(request)
+    return is_plain_2x2(request) and is_nchw(request)
 
 
 @kernel("max_pool2d", "cpu", "loop_2x2_nchw", when=_is_2x2_nchw)
@@ -83,22 +68,12 @@ def prepare_max_pool_nhwc(request: KernelRequest) -> Prepared:
     return Prepared(max_pool2d_nhwc)
 
 
-def _covers_2x2(request: KernelRequest) -> bool:
-    """Whether 2x2 windows side by side cover the image."""
-    attributes = request.attributes
-    plain = attributes["window"] == attributes["stride"] == (2, 2)
-    if not plain or attributes["padding"] != ((0, 0), (0, 0)):
-        return False
-    dx, g = request.outputs[0], request.inputs[0]
-    return dx.size == 4 * g.size
-
-
 def _covers_2x2_nchw(request: KernelRequest) -> bool:
-    return is_nchw(request) and _covers_2x2(request)
+    return is_nchw(request) and covers_2x2(request)
 
 
 def _covers_2x2_nhwc(request: KernelRequest) -> bool:
-    return is_nhwc(request) and _covers_2x2(request)
+    return is_nhwc(request) and covers_2x2(request)
 
 
 @kernel("max_pool2d_gradient", "cpu", "loop_2x2_nchw", when=_covers_2x2_nchw)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .axes import merge_axes
+from .axes import transposed_matrices
 from .table import KernelRequest, Prepared, kernel
 
 Array = npt.NDArray[Any]
@@ -29,13 +29,7 @@ def prepare_reshape(request: KernelRequest) -> Prepared:
 
 
 def _as_matrices(request: KernelRequest) -> tuple[int, int, int] | None:
-    """(A, M, N) where the request turns each [M, N] of [A, M, N] into [N, M], else None."""
-    sizes, order = merge_axes(request.inputs[0].shape, request.attributes["axes"])
-    if order == (1, 0):
-        return (1, sizes[0], sizes[1])
-    if order == (0, 2, 1):
-        return (sizes[0], sizes[1], sizes[2])
-    return None
+    return transposed_matrices(request.inputs[0].shape, request.attributes["axes"])
 
 
 def _is_large_matrices(request: KernelRequest) -> bool:

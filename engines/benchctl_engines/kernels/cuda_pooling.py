@@ -5,7 +5,6 @@ To a kernel every image is [N, H, W, C]: in NCHW each plane is an image of one c
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..primitives.specs import TensorSpec, split_nchw
@@ -19,32 +18,14 @@ from .cuda_source import (
     index_for,
     source,
 )
+from .pooling_windows import covers_2x2, fits_a_byte, is_plain_2x2, window_arguments
 from .table import KernelRequest, Prepared, kernel
-
-# Offsets are stored in a byte.
-MAX_WINDOW_ELEMENTS = 256
-
-
-def _fits_a_byte(request: KernelRequest) -> bool:
-    return bool(math.prod(request.attributes["window"]) <= MAX_WINDOW_ELEMENTS)
 
 
 def _images(spec: TensorSpec, layout: str) -> tuple[int, int, int, int]:
     """(images, H, W, channels of an image) as the kernels see them."""
     N, C, H, W = split_nchw("max_pool2d", spec.shape, layout)
     return (N * C, H, W, 1) if layout == "NCHW" else (N, H, W, C)
-
-
-def _window(request: KernelRequest) -> tuple[int, ...]:
-    """R, S, stride_h, stride_w, top, left."""
-    (top, _), (left, _) = request.attributes["padding"]
-    return (*request.attributes["window"], *request.attributes["stride"], top, left)
-
-
-def _is_2x2(request: KernelRequest) -> bool:
-    attributes = request.attributes
-    plain: bool = attributes["window"] == attributes["stride"] == (2, 2)
-    return plain and attributes["padding"] == ((0, 0), (0, 0))
 
 
 def _packed_channels(request: KernelRequest) -> bool:
@@ -55,24 +36,19 @@ def _packed_channels(request: KernelRequest) -> bool:
 
 
 def _is_2x2_planes(request: KernelRequest) -> bool:
-    return _is_2x2(request) and request.attributes["layout"] == "NCHW"
+    return is_plain_2x2(request) and request.attributes["layout"] == "NCHW"
 
 
 def _is_2x2_channels(request: KernelRequest) -> bool:
-    return _is_2x2(request) and _packed_channels(request)
-
-
-def _covers(request: KernelRequest) -> bool:
-    """Whether windows side by side leave no element out."""
-    return request.outputs[0].size == 4 * request.inputs[0].size
+    return is_plain_2x2(request) and _packed_channels(request)
 
 
 def _covers_2x2_planes(request: KernelRequest) -> bool:
-    return _is_2x2_planes(request) and _covers(request)
+    return covers_2x2(request) and request.attributes["layout"] == "NCHW"
 
 
 def _covers_2x2_channels(request: KernelRequest) -> bool:
-    return _is_2x2_channels(request) and _covers(request)
+    return covers_2x2(request) and _packed_channels(request)
 
 
 def _prepare(
@@ -131,15 +107,30 @@ def prepare_max_pool_2x2_channels(request: KernelRequest) -> Prepared:
     )
 
 
-@kernel("max_pool2d", "gpu", "windows", when=_fits_a_byte)
-def prepare_max_pool(request: KernelRequest) -> Prepared:
-    """(y, offsets) of x, any window."""
-    (x,), y = request.inputs, request.outputs[0]
+def _prepare_over_outputs(request: KernelRequest, name: str) -> Prepared:
+    """A kernel that makes each pooled element from its window, whatever the window."""
+    x, y = request.inputs[0], request.outputs[0]
     layout = request.attributes["layout"]
     _, H, W, C = _images(x, layout)
     _, P, Q, _ = _images(y, layout)
-    sizes = (H, W, *_window(request))
-    return _prepare(request, "max_pool", y.size, (C, Q, P), sizes, index_for(x, y))
+    sizes = (H, W, *window_arguments(request))
+    return _prepare(request, name, y.size, (C, Q, P), sizes, index_for(x, y))
+
+
+def _prepare_over_inputs(request: KernelRequest, name: str, *more: int) -> Prepared:
+    """A kernel that makes each element of an image from the windows that cover it."""
+    g, dx = request.inputs[0], request.outputs[0]
+    layout = request.attributes["layout"]
+    _, H, W, C = _images(dx, layout)
+    _, P, Q, _ = _images(g, layout)
+    sizes = (P, Q, *window_arguments(request), *more)
+    return _prepare(request, name, dx.size, (C, W, H), sizes, index_for(dx, g))
+
+
+@kernel("max_pool2d", "gpu", "windows", when=fits_a_byte)
+def prepare_max_pool(request: KernelRequest) -> Prepared:
+    """(y, offsets) of x, any window."""
+    return _prepare_over_outputs(request, "max_pool")
 
 
 @kernel("max_pool2d_gradient", "gpu", "2x2_planes", when=_covers_2x2_planes)
@@ -160,45 +151,26 @@ def prepare_max_pool_2x2_gradient_channels(request: KernelRequest) -> Prepared:
     return _prepare(request, name, N * P * Q * packs, (packs, Q), (), index_for(dx))
 
 
-@kernel("max_pool2d_gradient", "gpu", "windows", when=_fits_a_byte)
+@kernel("max_pool2d_gradient", "gpu", "windows", when=fits_a_byte)
 def prepare_max_pool_gradient(request: KernelRequest) -> Prepared:
     """dx of (g, offsets), any window; overlapping windows are added in the CPU's order."""
-    g, dx = request.inputs[0], request.outputs[0]
-    layout = request.attributes["layout"]
-    _, H, W, C = _images(dx, layout)
-    _, P, Q, _ = _images(g, layout)
-    sizes = (P, Q, *_window(request), int(layout == "NHWC"))
-    return _prepare(request, "max_pool_gradient", dx.size, (C, W, H), sizes, index_for(dx, g))
+    falling = int(request.attributes["layout"] == "NHWC")
+    return _prepare_over_inputs(request, "max_pool_gradient", falling)
 
 
-@kernel("max_pool2d_gather", "gpu", "windows", when=_fits_a_byte)
+@kernel("max_pool2d_gather", "gpu", "windows", when=fits_a_byte)
 def prepare_max_pool_gather(request: KernelRequest) -> Prepared:
     """u at the winning positions."""
-    u, out = request.inputs[0], request.outputs[0]
-    layout = request.attributes["layout"]
-    _, H, W, C = _images(u, layout)
-    _, P, Q, _ = _images(out, layout)
-    sizes = (H, W, *_window(request))
-    return _prepare(request, "max_pool_gather", out.size, (C, Q, P), sizes, index_for(u, out))
+    return _prepare_over_outputs(request, "max_pool_gather")
 
 
 @kernel("average_pool2d", "gpu", "windows")
 def prepare_average_pool(request: KernelRequest) -> Prepared:
     """The mean of each window's elements inside the image."""
-    (x,), y = request.inputs, request.outputs[0]
-    layout = request.attributes["layout"]
-    _, H, W, C = _images(x, layout)
-    _, P, Q, _ = _images(y, layout)
-    sizes = (H, W, *_window(request))
-    return _prepare(request, "average_pool", y.size, (C, Q, P), sizes, index_for(x, y))
+    return _prepare_over_outputs(request, "average_pool")
 
 
 @kernel("average_pool2d_gradient", "gpu", "windows")
 def prepare_average_pool_gradient(request: KernelRequest) -> Prepared:
     """Each gradient shared among the elements of its window."""
-    (g,), dx = request.inputs, request.outputs[0]
-    layout = request.attributes["layout"]
-    _, H, W, C = _images(dx, layout)
-    _, P, Q, _ = _images(g, layout)
-    sizes = (P, Q, *_window(request))
-    return _prepare(request, "average_pool_gradient", dx.size, (C, W, H), sizes, index_for(dx, g))
+    return _prepare_over_inputs(request, "average_pool_gradient")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..primitives.specs import TensorSpec
-from .axes import merge_axes
+from .axes import merge_axes, transposed_matrices
 from .cuda_loops import moved_as, prepare_copy, prepare_move
 from .cuda_source import C_TYPES, THREADS, driver_of, index_for, source
 from .cuda_walk import Place, dense_strides, spread
@@ -25,13 +25,7 @@ def _whole(spec: TensorSpec) -> Place:
 
 
 def _as_matrices(request: KernelRequest) -> tuple[int, int, int] | None:
-    """(A, M, N) where the request turns each [M, N] of [A, M, N] into [N, M], else None."""
-    sizes, order = merge_axes(request.inputs[0].shape, request.attributes["axes"])
-    if order == (1, 0):
-        return (1, sizes[0], sizes[1])
-    if order == (0, 2, 1):
-        return (sizes[0], sizes[1], sizes[2])
-    return None
+    return transposed_matrices(request.inputs[0].shape, request.attributes["axes"])
 
 
 def _keeps_order(request: KernelRequest) -> bool:

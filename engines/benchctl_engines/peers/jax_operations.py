@@ -11,6 +11,7 @@ import numpy as np
 
 from ..vocabulary import NO_PADDING, Padding, Pair
 from .counter_random import CounterRandom, Key, philox_words
+from .python_operators import PythonOperators
 from .window_counts import window_counts
 
 Tensor = Any
@@ -18,24 +19,12 @@ Axes = tuple[int, ...] | None
 _DIMENSIONS = {"NCHW": ("NCHW", "OIHW", "NCHW"), "NHWC": ("NHWC", "HWIO", "NHWC")}
 
 
-class JaxOperations(CounterRandom):
+class JaxOperations(PythonOperators, CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:
         self._jax = import_module("jax")
         self._np = import_module("jax.numpy")
-
-    def add(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
-
-    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
-        return a - b
-
-    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        return a * b
-
-    def divide(self, a: Tensor, b: Tensor) -> Tensor:
-        return a / b
 
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         # jnp.maximum would share the gradient of a tie.
@@ -46,9 +35,6 @@ class JaxOperations(CounterRandom):
 
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return self._np.where(condition, a, b)
-
-    def negative(self, x: Tensor) -> Tensor:
-        return -x
 
     def exp(self, x: Tensor) -> Tensor:
         return self._np.exp(x)

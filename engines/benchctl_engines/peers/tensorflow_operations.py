@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
+from .python_operators import PythonOperators
 from .tensorflow_random import TensorflowRandom
 from .window_counts import window_counts
 
@@ -14,23 +15,11 @@ Tensor = Any
 Axes = tuple[int, ...] | None
 
 
-class TensorflowOperations(TensorflowRandom):
+class TensorflowOperations(PythonOperators, TensorflowRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:
         self._tf = import_module("tensorflow")
-
-    def add(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
-
-    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
-        return a - b
-
-    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        return a * b
-
-    def divide(self, a: Tensor, b: Tensor) -> Tensor:
-        return a / b
 
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         return self._tf.maximum(*self._alike(a, b))
@@ -40,9 +29,6 @@ class TensorflowOperations(TensorflowRandom):
 
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return self._tf.where(condition, *self._alike(a, b))
-
-    def negative(self, x: Tensor) -> Tensor:
-        return -x
 
     def exp(self, x: Tensor) -> Tensor:
         return self._tf.exp(x)

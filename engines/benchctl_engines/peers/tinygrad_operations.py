@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair
+from .python_operators import PythonOperators
 
 Tensor = Any
 Axes = tuple[int, ...] | None
@@ -19,20 +20,8 @@ _TO_NHWC = (0, 2, 3, 1)
 _RSCK_TO_KCRS = (3, 2, 0, 1)
 
 
-class TinygradOperations:
+class TinygradOperations(PythonOperators):
     """Native operations; see benchctl_engines.vocabulary."""
-
-    def add(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
-
-    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
-        return a - b
-
-    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        return a * b
-
-    def divide(self, a: Tensor, b: Tensor) -> Tensor:
-        return a / b
 
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         # Tensor.maximum would share the gradient of a tie.
@@ -43,9 +32,6 @@ class TinygradOperations:
 
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return condition.where(a, b)
-
-    def negative(self, x: Tensor) -> Tensor:
-        return -x
 
     def exp(self, x: Tensor) -> Tensor:
         return x.exp()

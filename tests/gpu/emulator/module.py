@@ -113,16 +113,16 @@ class EmulatedModule:
     def __init__(self, driver: Any, source: str) -> None:
         self._driver = driver
         self.source = source
-        self.library = ctypes.CDLL(str(build_library(source, driver.sanitize)))
-        self.library.emu_fault.restype = ctypes.c_char_p
-        self.library.emu_fault_file.restype = ctypes.c_char_p
+        self.compiled = ctypes.CDLL(str(build_library(source, driver.sanitize)))
+        self.compiled.emu_fault.restype = ctypes.c_char_p
+        self.compiled.emu_fault_file.restype = ctypes.c_char_p
         self._functions: dict[tuple[str, str], EmulatedFunction] = {}
 
     def function(self, name: str, signature: str) -> EmulatedFunction:
         """A kernel; raises `DeviceError` where it is not there or takes other arguments."""
         key = (name, signature)
         if key not in self._functions:
-            self._functions[key] = EmulatedFunction(self._driver, self.library, name, signature)
+            self._functions[key] = EmulatedFunction(self._driver, self.compiled, name, signature)
         return self._functions[key]
 
 

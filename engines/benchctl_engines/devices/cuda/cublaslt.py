@@ -104,7 +104,7 @@ class CublasLt:
             suffix = "" if cuda_major >= 13 else f"-cu{cuda_major}"
             raise DeviceError(f"cuBLASLt is not installed: pip install nvidia-cublas{suffix}")
         library.cublasLtGetVersion.restype = ctypes.c_size_t
-        self.library = library
+        self.functions = library
         self.version = int(library.cublasLtGetVersion())
         self._handle = ctypes.c_void_p()
         _check(library.cublasLtCreate(ctypes.byref(self._handle)), "cublasLtCreate")
@@ -114,7 +114,7 @@ class CublasLt:
 
         `issue` is asked for the stream at every run, and may refuse.
         """
-        return MatmulPlan(self.library, self._handle, request, issue)
+        return MatmulPlan(self.functions, self._handle, request, issue)
 
 
 class Descriptors:
