@@ -227,13 +227,13 @@ LAYERS = Suite(
 _ON_GPU = {"cold": False, "warm_up": {"min_seconds": 0.3, "limit_seconds": 3.0}}
 _GPU_ARMS = tuple(
     f"{engine}@gpu{precision}"
-    for precision in ("", "/tf32")
+    for precision in ("", "/tf32", "/fp16")
     for engine in ("static", "eager", "torch")
 )
 
 GPU = Suite(
     name="gpu",
-    summary="our engines and torch on a GPU, in strict float32 and in TF32",
+    summary="our engines and torch on a GPU: strict float32, TF32 and fp16",
     entries=(
         SuiteEntry(
             "xyz",
@@ -250,7 +250,7 @@ GPU = Suite(
                 "direction": ("forward", "backward"),
                 "batch": ("16",),
             },
-            arms=("static@gpu", "static@gpu/tf32"),
+            arms=("static@gpu", "static@gpu/tf32", "static@gpu/fp16"),
             rounds=6,
             measure=_ON_GPU,
         ),

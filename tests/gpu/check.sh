@@ -41,7 +41,11 @@ part verify 70 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu 
     --engine static --engine eager --engine numpy --engine torch \
     -a image_size=32 -a width=32 -a layout=NCHW,NHWC -a size=3x4,200x200 \
     -a mode=inference,training -a direction=forward,backward
-part suite 250 "$python" -m benchctl run gpu --budget 150s --store "$folder" \
+part halves 40 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu --precision fp16 \
+    --engine static --engine eager --engine torch --engine static@gpu/bf16 \
+    -a image_size=32 -a width=32 -a layout=NHWC -a size=200x200 \
+    -a mode=inference,training -a direction=forward,backward
+part suite 210 "$python" -m benchctl run gpu --budget 130s --store "$folder" \
     --json "$folder/suite.json"
 "$python" -m benchctl show last --store "$folder" --full >"$folder/suite.txt" 2>&1
 exit "$worst"

@@ -16,10 +16,12 @@ from ..contract import (
     StepProfile,
     objectives_of,
 )
+from ..devices.cuda.autotune import tuner_for
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.device import CudaDevice
 from ..devices.cuda.opening import device_words, open_for, precision_words
 from .engine import EagerRunner, UpdatingRunner
+from .masters import SeenParameters
 from .profile import profile_steps
 
 
@@ -34,16 +36,19 @@ class _OnCuda(EagerRunner):
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
+        self._tuner = device.tuner = tuner_for(options, self._driver)
         super().__init__(*(*arguments, device))
         self._clock: CudaClock | None = None
 
     def issue(self) -> None:
         """Issue one step."""
+        if isinstance(self._seen, SeenParameters):
+            self._seen.begin_step()
         super().step()
 
     def step(self) -> None:
         """Do one step, and wait until the device has done it."""
-        super().step()
+        self.issue()
         self._driver.synchronize()
 
     def device_clock(self) -> DeviceClock:
@@ -60,8 +65,10 @@ class _OnCuda(EagerRunner):
         """Kernels used so far, the pool's peak, and the device."""
         found = super().facts()
         counts = {"pool_peak_bytes": found.counts["pool_peak_bytes"]}
-        notes = (device_words(self._driver), precision_words(self.device.precision))
-        return replace(found, notes=notes, counts=counts)
+        precision = precision_words(self.device.precision, self._kind)
+        notes = [device_words(self._driver), precision]
+        notes += [] if self._tuner is None else [self._tuner.note()]
+        return replace(found, notes=tuple(notes), counts=counts)
 
     def profile(self, steps: int) -> StepProfile:
         """Device times of the launches, in the order in which they are issued."""

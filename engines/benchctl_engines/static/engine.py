@@ -14,6 +14,7 @@ from ..contract import (
     Case,
     EngineOptions,
     Paradigm,
+    Precision,
     Program,
     RunnerFacts,
     StepProfile,
@@ -48,6 +49,7 @@ class StaticRunner:
         self._options = options
         self._switches = PassSwitches.from_text(options.switches)
         self._as_callable = options.switches.get("entry", "run") == "callable"
+        self._tuner: Any = None
         self._session: Session | None = None
         self._placeholders: dict[str, Value] = {}
         self._variables: dict[str, Value] = {}
@@ -61,7 +63,10 @@ class StaticRunner:
     def build(self) -> None:
         """Record the program, its gradients and its updates in a graph."""
         parameters, inputs = self._arrays
-        made = workload_graph(self._workload, self._case, parameters, inputs, self._options.seed)
+        options = self._options
+        made = workload_graph(
+            self._workload, self._case, parameters, inputs, options.seed, options.precision
+        )
         self._placeholders, self._variables = made.placeholders, made.variables
         fetched: dict[str, Any] = dict(made.fetches)
         if self._kind == "training":
@@ -75,6 +80,7 @@ class StaticRunner:
             threads=self._options.threads,
             share_variables=True,
             precision=self._options.precision,
+            tuner=self._tuner,
         )
         self.load(inputs)
 
@@ -157,6 +163,7 @@ class StaticEngine:
 
     name = "static"
     paradigm: Paradigm = "static"
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
 
     def versions(self) -> Mapping[str, str]:
         """Libraries that decide the speed."""

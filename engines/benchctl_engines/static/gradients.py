@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..primitives.elementwise import add
+from ..primitives.half_storage import held
 from ..primitives.primitive import Saved
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
@@ -86,11 +85,15 @@ def _seed_of(output: Value, seed: Any) -> Any:
                 f"without a seed   (made at {output.node.origin.describe()})"
             )
         return emit_constant(
-            output.graph, np.ones((), output.spec.dtype), output.graph.site(), "seed"
+            output.graph,
+            held(1.0, output.spec.dtype),
+            output.graph.site(),
+            "seed",
+            output.spec.dtype,
         )
     if not isinstance(seed, Value):
-        array = np.array(seed, output.spec.dtype)
-        seed = emit_constant(output.graph, array, output.graph.site(), "seed")
+        array, dtype = held(seed, output.spec.dtype), output.spec.dtype
+        seed = emit_constant(output.graph, array, output.graph.site(), "seed", dtype)
     if seed.spec is not output.spec:
         raise ShapeError(f"gradients expected a seed like {output!r}, received {seed!r}")
     return seed

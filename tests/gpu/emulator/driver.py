@@ -30,7 +30,8 @@ class EmulatedDriver:
     `memory_bytes` is all there is. `convolution_library` off makes `convolution` raise
     `NoPlanError`. `reverse` runs threads and blocks in falling order, which shows a missing
     barrier that the rising order hides. `sanitize` builds kernels with AddressSanitizer, for a
-    process that has loaded it. `workspace_bytes` is what every library plan asks for.
+    process that has loaded it. `workspace_bytes` is what every library plan asks for;
+    `library_plans` is how many a library has for each request.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EmulatedDriver:
         reverse: bool = False,
         sanitize: bool = False,
         workspace_bytes: int = 4096,
+        library_plans: int = 1,
         architecture: int = 90,
         index: int = 0,
     ) -> None:
@@ -59,6 +61,7 @@ class EmulatedDriver:
         self.reverse = reverse
         self.sanitize = sanitize
         self.workspace_bytes = workspace_bytes
+        self.library_plans = library_plans
         self.issued: list[str] = []
         self._modules: dict[str, EmulatedModule] = {}
         self._recording: list[Work] | None = None
