@@ -43,6 +43,7 @@ class MeasureSettings:
     first would take more than `check_seconds` in float64. `cold` off leaves out the worker with
     the empty cache, and the outputs are then checked in one with the usual cache. Workers of one
     case are kept together while the sum of their peaks is under `memory_share` of the free memory.
+    `threads` is what engines get where that is not the plan's number.
     """
 
     cache_directory: str | None = None
@@ -56,6 +57,7 @@ class MeasureSettings:
     cheap_start_seconds: float = 1.5
     minimum_rounds: int = 6
     memory_share: float = 0.8
+    threads: int | None = None
     warm_up: WarmUpRule = _FIRST_WARM_UP
     later_warm_up: WarmUpRule = _LATER_WARM_UP
     sample: SampleRule = _SAMPLE

@@ -7,7 +7,7 @@ imported when `prepare` is called, never when engines are listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -176,6 +176,21 @@ class UpdatingProgram(Protocol):
         """
 
 
+@runtime_checkable
+class FedProgram(Protocol):
+    """A program whose every step takes the next batch of a feed; others keep a round's inputs.
+
+    Taking a batch and loading it belongs to the timed step. Of the threads of a run one is left to
+    the feed, whether it uses it or not.
+    """
+
+    def feed(self, case: Case, rng: np.random.Generator) -> Iterator[Mapping[str, Array]]:
+        """Batches without end, the first as `inputs` gives it from the same generator.
+
+        An iterator with a method `close` is closed.
+        """
+
+
 class UpdateError(ValueError):
     """Updates that do not fit the parameters of a program."""
 
@@ -266,7 +281,7 @@ class Runner(Protocol):
         """Optimise and compile; nothing to do for an engine that compiles nothing."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
-        """Take the inputs of the next steps (host arrays; not timed)."""
+        """Take the inputs of the next steps (host arrays; timed for a `FedProgram` only)."""
 
     def step(self) -> None:
         """Do one step, results computed when it returns."""
