@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 import time
@@ -321,6 +322,23 @@ def test_closing_waits_for_the_element_that_is_being_made():
     may_end.set()
     closing.join(20)
     assert ended.is_set() and not closing.is_alive()
+
+
+UNFINISHED = """
+import numpy as np
+from benchctl_workloads.datasets import Dataset
+
+batches = iter(Dataset.from_arrays(np.arange(100)).batch(2).map(tuple).repeat().prefetch(2))
+print(next(batches)[0].sum())
+"""
+
+
+def test_a_program_that_leaves_an_iteration_open_ends():
+    """Also one whose thread is then between two elements."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNFINISHED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
 
 
 # Memory ----------------------------------------------------------------------------------------

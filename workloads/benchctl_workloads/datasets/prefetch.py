@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
 from contextlib import closing
 from threading import Condition, Thread, current_thread
@@ -19,8 +20,8 @@ def prefetched(upstream: Stream, size: int) -> Stream:
     before it, as the thread raised it.
     """
     ahead = _Ahead(upstream, size)
-    thread = Thread(target=ahead.make, name=THREAD_NAME, daemon=True)
-    thread.start()
+    # A thread that still ran when the interpreter is taken apart could not be waited for any more.
+    atexit.register(ahead.close)
     try:
         while True:
             element = ahead.take()
@@ -30,52 +31,27 @@ def prefetched(upstream: Stream, size: int) -> Stream:
             # Not held while waiting for the next, so that its memory can serve again.
             del element
     finally:
-        ahead.stop()
-        # An abandoned iteration may be collected by any thread, its own included.
-        if thread is not current_thread():
-            thread.join()
+        ahead.close()
+        atexit.unregister(ahead.close)
 
 
 class _Ahead:
-    """What the thread and its consumer share: elements that are ready, and how it ended."""
+    """A thread that draws from a stream, and the elements that are ready.
+
+    The thread refers to this object alone, so that it keeps no consumer alive.
+    """
 
     def __init__(self, upstream: Stream, size: int) -> None:
         self._upstream = upstream
         self._size = size
         self._ready: deque[Element] = deque()
         self._changed = Condition()
-        self._stopped = False
+        self._closed = False
         self._ended = False
         self._error: BaseException | None = None
-
-    # The thread's side -----------------------------------------------------------------------
-
-    def make(self) -> None:
-        """Make elements until there are no more, or nobody wants them."""
-        try:
-            with closing(self._upstream):
-                while self._wait_for_room():
-                    element = next(self._upstream, None)
-                    if element is None:
-                        break
-                    with self._changed:
-                        self._ready.append(element)
-                        self._changed.notify_all()
-                    del element
-        except BaseException as error:
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
-
-    def _wait_for_room(self) -> bool:
-        """Wait until one more may be made; False where the consumer has stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._ready) < self._size)
-            return not self._stopped
-
-    # The consumer's side ---------------------------------------------------------------------
+        # Daemon: a program that ends by an error is not kept waiting for its consumer to close.
+        self._thread = Thread(target=self._make, name=THREAD_NAME, daemon=True)
+        self._thread.start()
 
     def take(self) -> Element | None:
         """The next element, None at the end; raises what ended the thread."""
@@ -90,9 +66,42 @@ class _Ahead:
             raise error
         return None
 
-    def stop(self) -> None:
-        """Tell the thread that nothing more is wanted."""
+    def close(self) -> None:
+        """End the thread and wait for its end."""
         with self._changed:
-            self._stopped = True
+            self._closed = True
             self._ready.clear()
+            self._changed.notify_all()
+        # An abandoned iteration may be collected by any thread, its own included.
+        if self._thread is not current_thread():
+            self._thread.join()
+
+    # In the thread ---------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Make elements until there are no more, or nobody wants them."""
+        try:
+            with closing(self._upstream):
+                while self._wait_for_room():
+                    element = next(self._upstream, None)
+                    if element is None:
+                        break
+                    self._put(element)
+                    del element
+        except BaseException as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _wait_for_room(self) -> bool:
+        """Wait until one more may be made; False where the consumer has closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._ready) < self._size)
+            return not self._closed
+
+    def _put(self, element: Element) -> None:
+        with self._changed:
+            self._ready.append(element)
             self._changed.notify_all()
