@@ -33,9 +33,10 @@ class NanError(ArithmeticError):
 
 
 class NoControlFlowError(NoKernelError):
-    """A branch or loop on a device that the static engine has none for; `hint` says what to do."""
+    """A branch or loop on a device that the static engine has none for."""
 
     hint = "run it with --engine eager, which reads the condition on the host, or --device cpu"
+    unavailable = True
 
 
 @dataclass(frozen=True, slots=True)
