@@ -376,7 +376,8 @@ class WorkerService:
 
     def _load_batches(self) -> None:
         runner, _ = self._prepared()
-        runner.load(self._batches[0] if len(self._batches) == 1 else self._batches)  # type: ignore[arg-type]
+        several: Any = self._batches
+        runner.load(several if len(several) > 1 else several[0])
 
     def _of_all_batches(
         self,

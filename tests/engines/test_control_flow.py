@@ -12,18 +12,26 @@ from control_programs import PROGRAMS, Recorded, drawn, run_eager, run_static
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchctl.measure.protocol import failure_from_error
+from benchctl.plan.registry import load_engine
 from benchctl_engines import eager, static
 from benchctl_engines.devices.cpu import Device
 from benchctl_engines.eager.engine import EagerVocabulary
+from benchctl_engines.peers.inference_runtimes import UnsupportedProgramError
+from benchctl_engines.peers.recorded_step import record_step
 from benchctl_engines.primitives.primitive import OperandError
 from benchctl_engines.primitives.specs import ShapeError
 from benchctl_engines.static import Graph, PassSwitches, Session, control_gradients
 from benchctl_engines.static import body_program as body_programs
 from benchctl_engines.static.control_gradients import UnboundedLoopError
-from benchctl_engines.static.launch import NanError
+from benchctl_engines.static.gradients import is_control
+from benchctl_engines.static.launch import NanError, NoControlFlowError, Target, prepare_node
 from benchctl_engines.static.program import all_bodies
 from benchctl_engines.static.switches import PASS_NAMES
 from benchctl_engines.static.workload_graph import StaticVocabulary
+from benchctl_workloads import make_case
+from benchctl_workloads.conditional import Conditional
+from benchctl_workloads.dynamic_shapes import DynamicShapes
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)
 each_program = pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
@@ -274,7 +282,8 @@ def test_a_gradient_that_walks_forward_is_caught(monkeypatch):
     )
     arrays = drawn()
     with pytest.raises(AssertionError):
-        check_gradients(PROGRAMS["recurrence"], arrays, run_static(PROGRAMS["recurrence"], arrays)[1:])
+        gradients = run_static(PROGRAMS["recurrence"], arrays)[1:]
+        check_gradients(PROGRAMS["recurrence"], arrays, gradients)
 
 
 def test_a_branch_taken_wrongly_is_caught(monkeypatch):
@@ -452,3 +461,49 @@ def test_static_functions_are_those_of_the_vocabulary():
         directly = static.cond(static.sum(x) > 0.0, lambda: x, lambda: -x)
     found = Session(graph).run([by_ops, directly], {x: np.array([1, -3], "float32")})
     np.testing.assert_array_equal(found, [[-1, 3]] * 2)
+
+
+# ----- engines that have none ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "ncnn", "keras", "tinygrad"])
+@pytest.mark.parametrize("form, operation", [("branch", "cond"), ("while", "while_loop")])
+def test_engines_that_record_a_model_say_why_not(name, form, operation):
+    workload = Conditional()
+    case = make_case(workload, {"form": form, "size": 4, "steps": 2})
+    state = load_engine(name).supports(workload, case)
+    assert not state.ok and operation in state.reason and state.hint
+    plain = make_case(workload, {"form": form, "written": "branchless", "size": 4, "steps": 2})
+    assert name == "ncnn" or load_engine(name).supports(workload, plain).ok
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-compile", "tf-function", "tf-graph", "jax"])
+def test_frameworks_are_asked_for_nothing_that_they_lack(name):
+    workload = Conditional()
+    for form in ("branch", "loop", "while"):
+        assert load_engine(name).supports(workload, make_case(workload, {"form": form})).ok
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tf-graph", "tinygrad"])
+def test_engines_that_are_made_for_one_shape_say_so(name):
+    workload = DynamicShapes()
+    state = load_engine(name).supports(workload, make_case(workload, {}))
+    assert not state.ok and "one shape" in state.reason and state.hint
+
+
+def test_a_gpu_is_no_place_for_static_control_flow():
+    recorded = Recorded(PROGRAMS["branch"], drawn())
+    node = next(each for each in recorded.graph.nodes if is_control(each))
+    with pytest.raises(NoControlFlowError, match="no cond on device gpu") as caught:
+        prepare_node(node, Target("gpu"))
+    failure = failure_from_error(caught.value, "compile")
+    assert failure.status == "unavailable" and "--engine eager" in failure.hint
+
+
+def test_a_step_with_control_flow_is_not_exported():
+    workload = Conditional()
+    case = make_case(workload, {"size": 4, "steps": 2})
+    rng = np.random.default_rng(1)
+    with pytest.raises(UnsupportedProgramError, match="the program has a cond") as caught:
+        record_step(workload, case, workload.parameters(case, rng), workload.inputs(case, rng))
+    assert "without branches" in caught.value.hint

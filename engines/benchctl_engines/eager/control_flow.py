@@ -36,7 +36,7 @@ def cond(
 
 
 def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """body(carry, x) -> (carry, y) for each row x of xs along axis 0: the last carry, stacked ys."""
+    """body(carry, x) -> (carry, y) for each row x of xs: the last carry, stacked ys."""
     stacks = _copies(_tensors("scan", xs))
     length = rules.rows_of([each.spec for each in stacks], here)
     current = _copies(_tensors("scan", carry))
@@ -65,7 +65,7 @@ def while_loop(
     carry: Any,
     limit: int | None = None,
 ) -> Any:
-    """body(carry) -> carry while condition(carry), a bool scalar, holds, and at most `limit` times."""
+    """body(carry) -> carry while condition(carry), a bool scalar, at most `limit` times."""
     rules.require_limit(limit, here)
     current = _copies(_tensors("while_loop", carry))
     expected = [each.spec for each in current]

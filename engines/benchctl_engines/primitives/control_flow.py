@@ -1,7 +1,7 @@
 """Branches and loops over parts of a graph: shape rules, and the errors that both engines raise.
 
 The static engine alone has them as operations. A part is its `Body`: attributes here know of it
-only that `specs` are those of its results. On the eager engine they are Python's own `if` and `for`.
+only that `specs` are those of its results. On the eager engine they are `if` and `for` of Python.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def require_predicate(name: str, predicate: Any, where: Where) -> None:
     found = getattr(predicate, "spec", None)
     if found is not spec((), "bool"):
         received = found if found is not None else type(predicate).__name__
-        raise ShapeError(f"{name} expected a scalar of type bool, received {received}   (at {where()})")
+        raise ShapeError(
+            f"{name} expected a scalar of type bool, received {received}   (at {where()})"
+        )
 
 
 def require_alike(
@@ -108,7 +110,8 @@ def words(specs: Sequence[TensorSpec]) -> str:
 def require_pair(result: Any, where: Where) -> tuple[Any, Any]:
     """The carry and the row that the body of a scan returned; raises `ShapeError`."""
     if not isinstance(result, tuple) or len(result) != 2:
-        received = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+        many = isinstance(result, tuple)
+        received = f"a tuple of {len(result)}" if many else type(result).__name__
         raise ShapeError(
             f"scan expected its body to return (carry, y), received {received}   (at {where()}); "
             "y may be None"
@@ -132,7 +135,8 @@ def require_limit(limit: Any, where: Where) -> None:
     """Raise `ShapeError` unless the limit of a loop is None or a positive whole number."""
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ShapeError(
-            f"while_loop expected a limit of at least 1 or None, received {limit!r}   (at {where()})"
+            f"while_loop expected a limit of at least 1 or None, received {limit!r}"
+            f"   (at {where()})"
         )
 
 

@@ -42,7 +42,10 @@ def cond(
             f"{first.described()} and {second.described()}"
         )
     rules.require_alike(
-        "the branch otherwise of cond", first.specs, second.specs, lambda: second.line or site.describe()
+        "the branch otherwise of cond",
+        first.specs,
+        second.specs,
+        lambda: second.line or site.describe(),
     )
     node = emit_cond(graph, predicate, first.parts(), second.parts(), site)
     return like(nest, node.outputs)
@@ -139,7 +142,11 @@ def while_loop(
     asking = _Recorded(graph, site)
     asked = [asking.graph.input(each.spec, "carry") for each in first]
     asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
-    rules.require_predicate("the condition of while_loop", asking.results[0], lambda: asking.line or site.describe())
+    rules.require_predicate(
+        "the condition of while_loop",
+        asking.results[0],
+        lambda: asking.line or site.describe(),
+    )
     inside = _Recorded(graph, site)
     carries = [inside.graph.input(each.spec, "carry") for each in first]
     inside.record(lambda: body(like(carry, carries)), "the body of while_loop")
@@ -206,7 +213,7 @@ class _Recorded:
         return self.graph, [each for group in inputs for each in group], self.results
 
 def _require_kept(
-    name: str, carry: Sequence[Value], received: Sequence[TensorSpec], where: object
+    name: str, carry: Sequence[Value], received: Sequence[TensorSpec], where: rules.Where
 ) -> None:
     expected = [each.spec for each in carry]
     rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, where)

@@ -52,8 +52,8 @@ class CompileReport:
 
     `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes;
     `folded_bytes` is what kernels keep of constant operands, such as transformed filters, and
-    `bytes_moved` the sizes of all operands and results of all launches. `bodies` has the launches in
-    branches and loops.
+    `bytes_moved` the sizes of all operands and results of all launches. `bodies` has the launches
+    in branches and loops.
     """
 
     passes: tuple[PassReport, ...]
