@@ -40,6 +40,9 @@ from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+    "multi_tensor": Switch(
+        "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
+    ),
 }
 
 
@@ -301,7 +304,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool."""
+        """The pool, and launches over many tensors."""
         return SWITCHES
 
     def prepare(

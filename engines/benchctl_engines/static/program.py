@@ -42,12 +42,21 @@ NOT_FED = object()
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel call: names of the arrays it is given, outputs first."""
+    """One kernel call: names of the arrays it is given, outputs first.
+
+    `others` are further nodes that the same call computes.
+    """
 
     node: Node
     kernel: str
     prepared: Prepared
     arrays: tuple[str, ...]
+    others: tuple[Node, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All that it computes."""
+        return (self.node, *self.others)
 
 
 @dataclass
@@ -80,7 +89,7 @@ class Program:
     @property
     def bytes_moved(self) -> int:
         """Sizes of the operands and results of all launches, each counted at every launch."""
-        nodes = (launch.node for launch in self.launches)
+        nodes = (node for launch in self.launches for node in launch.nodes)
         return sum(each.spec.nbytes for node in nodes for each in (*node.operands, *node.outputs))
 
     @property
