@@ -10,6 +10,7 @@ from ..contract import (
     Array,
     Case,
     DeviceClock,
+    DeviceMemory,
     EngineOptions,
     Program,
     RunnerFacts,
@@ -18,9 +19,12 @@ from ..contract import (
 )
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.device import CudaDevice
+from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
+from ..devices.phase_clock import DeviceMarks, medians, timed_seconds
 from .engine import EagerRunner, EagerVocabulary, UpdatingRunner
 from .multi_tensor import MultiTensor, Rule
+from .phases import phases_entered, time_phases
 from .profile import profile_steps
 from .tape import no_grad
 from .tensor import Tensor
@@ -104,7 +108,20 @@ class _OnCuda(EagerRunner):
 
     def profile(self, steps: int) -> StepProfile:
         """Device times of the launches, in the order in which they are issued."""
-        return profile_steps(self.device, self.step, steps, CudaLaunchClock(self._driver))
+        clock = CudaLaunchClock(self._driver, self.device_clock().spin)
+        with phases_entered(self, clock.enter):
+            found = profile_steps(self.device, self.step, steps, clock)
+        return replace(found, phases=medians(self.phase_seconds(steps)))
+
+    def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
+        """Device time of forward, backward and update; see the contract."""
+        seconds = timed_seconds(self.issue, self._driver.synchronize)
+        marks = DeviceMarks(self.device_clock(), seconds)
+        return time_phases(self, self.issue, steps, marks)
+
+    def device_memory(self) -> DeviceMemory:
+        """The pool, which has all of a runner's arrays, and the rest of the card."""
+        return memory_of(self._driver, self.device.pool.held_bytes)
 
     def close(self) -> None:
         """Let go of all tensors and their memory."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..contract import Array
 from ..devices.cuda.clock import kernel_text
+from ..devices.cuda.memory import require_room
 from ..gpu.array import DeviceArray
 from ..gpu.driver import Driver
 from ..primitives.specs import TensorSpec, spec
@@ -103,6 +104,22 @@ class CudaState:
     def variable_bytes(self) -> int:
         """Memory of all variables in use."""
         return sum(array.nbytes for array in self.variables.values())
+
+    def missing_bytes(self, step: StepGraph) -> dict[str, int]:
+        """What the variables and constants of a step will take that are not there yet."""
+        sources = [node for node in step.nodes if node.is_source]
+        return {
+            "variables": sum(
+                node.outputs[0].spec.nbytes
+                for node in sources
+                if node.primitive is variable_source and node.payload not in self.variables
+            ),
+            "constants": sum(
+                node.outputs[0].spec.nbytes
+                for node in sources
+                if node.primitive is constant_source and id(node.payload) not in self._constants
+            ),
+        }
 
     def clear(self) -> None:
         """Let go of everything: variables begin anew."""
@@ -273,6 +290,9 @@ class _Builder:
         for each in specs:
             offsets.append(end)
             end += aligned(each.nbytes, ALIGNMENT)
+        arena_bytes = self.plan.arena_bytes
+        needs = {"intermediate results": arena_bytes, "inputs and results": end - arena_bytes}
+        require_room(self.driver, {**needs, **self.state.missing_bytes(self.step)})
         self.memory = self.driver.allocate(max(end, ALIGNMENT))
         if self.switches.poison:
             # All bits set is a NaN in every float dtype.
