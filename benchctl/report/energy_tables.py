@@ -63,13 +63,12 @@ def _told(case: CaseSummary) -> list[tuple[ArmSummary, EnergySummary]]:
 
 
 def _cells(arm: ArmSummary, found: EnergySummary) -> list[str]:
-    figures = (found.joules_per_step, found.low, found.high)
-    unit = numbers.pick_energy_unit(figures)
-    typical, low, high = (numbers.format_energy(each, unit, False) for each in figures)
+    figures, unit = numbers.format_energies((found.joules_per_step, found.low, found.high))
+    typical, low, high = figures
     return [
         arm.result.arm.id,
-        f"{typical} {unit.symbol}",
-        f"{low} to {high} {unit.symbol}",
+        f"{typical} {unit}",
+        f"{low} to {high} {unit}",
         f"{found.blocks} of {found.seconds:.1f} s",
         f"{found.watts:.0f} W",
         MISSING if found.idle_watts is None else f"{found.idle_watts:.0f} W",

@@ -8,7 +8,7 @@ interval (a phase that was timed once) keeps two significant digits and all its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_SIGNIFICANT_DIGITS = 4
@@ -108,17 +108,11 @@ def format_bytes(size: float, unit: Unit | None = None, show_unit: bool = True) 
     return _format_quantity(size, None, unit or pick_byte_unit([size]), show_unit)
 
 
-def pick_energy_unit(joules: Iterable[float]) -> Unit:
-    """The unit in which a row of energies reads well."""
-    return _pick_unit(joules, ENERGY_UNITS)
-
-
-def format_energy(joules: float, unit: Unit | None = None, show_unit: bool = True) -> str:
-    """An energy such as `1.3 J`, with three significant digits."""
-    unit = unit or pick_energy_unit([joules])
-    scaled = joules / unit.size
-    text = format_number(scaled, max(0, decimals_for(scaled) + 1))
-    return f"{text} {unit.symbol}" if show_unit else text
+def format_energies(joules: Sequence[float]) -> tuple[list[str], str]:
+    """Energies of one arm in one unit, with the decimals that suit the first, and that unit."""
+    unit = _pick_unit(joules, ENERGY_UNITS)
+    decimals = decimals_for(joules[0] / unit.size) + 1
+    return [format_number(each / unit.size, decimals) for each in joules], unit.symbol
 
 
 def _format_quantity(value: float, interval: Interval | None, unit: Unit, show_unit: bool) -> str:

@@ -178,15 +178,16 @@ def test_limits_are_the_rates_that_the_device_was_given(driver):
         assert isinstance(engine, LimitedEngine)
 
 
-def test_limits_take_the_largest_matrices_that_fit(driver):
-    kept = driver.allocate(driver.memory.capacity - 2**20)
-    found = measure_device_limits(driver, sides=(512, 128), copy_bytes=2**30)
-    assert found.copy_bytes_per_second == close(2 * 2**18 / LAUNCH)
-    with pytest.raises(DeviceError, match="expected 3145728 bytes of free memory"):
-        measure_device_limits(driver, sides=(512,))
-    assert limits_words(driver).startswith("not measured: the limits of emulated GPU")
-    assert memory_words(driver) == "1.0 MiB of 4.00 GiB free"
-    del kept
+def test_limits_take_the_largest_matrices_that_fit():
+    with emulated(2**22) as small:
+        kept = small.allocate(2**22 - 2**20)
+        found = measure_device_limits(small, sides=(512, 128), copy_bytes=2**30)
+        assert found.copy_bytes_per_second == close(2 * 2**18 / LAUNCH)
+        with pytest.raises(DeviceError, match="expected 3145728 bytes of free memory"):
+            measure_device_limits(small, sides=(512,))
+        assert limits_words(small).startswith("not measured: the limits of emulated GPU")
+        assert memory_words(small) == "1.0 MiB of 4.0 MiB free"
+        del kept
 
 
 def test_a_layer_is_compared_with_the_roof_over_it():
@@ -283,7 +284,6 @@ def test_a_worker_tells_energy_memory_limits_and_phases(driver, monkeypatch):
     assert spent == close([100.0 * seconds for seconds in found["seconds"]])
     profile = service.do_profile(2)
     assert set(profile["phases"]) == {"forward", "backward"}
-    monkeypatch.setattr("benchctl_engines.devices.cuda.limits.SIDES", (64,))
     service.close()
 
 

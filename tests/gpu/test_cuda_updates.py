@@ -220,13 +220,16 @@ STAGES = {"gathered": PassSwitches(), "poisoned": PassSwitches(poison=True)}
 
 
 @pytest.mark.parametrize("switches", STAGES)
-def test_a_loop_that_reads_a_state_another_changes_sees_the_old_one(switches, driver, graph):
-    """a <- a - 0.1 a b and b <- b - 0.1 a b: each reads what the other writes."""
-    first, second = np.float32([1, 2, 3]), np.float32([4, 5, 6])
+@pytest.mark.parametrize("shape", [(3,), ()], ids=["in one loop", "in another loop"])
+def test_a_loop_that_reads_a_state_another_changes_sees_the_old_one(
+    shape, switches, driver, graph
+):
+    """a <- tanh(a - a b) and b <- tanh(b - b b): the first reads what the second writes."""
+    first, second = np.float32([1, 2, 3]), np.full(shape, 0.5, np.float32)
     a, b = static.variable(first, name="a"), static.variable(second, name="b")
     steps = [
-        operations.assign(x, operations.tanh(operations.subtract(x, operations.multiply(x, y))))
-        for x, y in ((a, b), (b, a))
+        operations.assign(x, operations.tanh(operations.subtract(x, operations.multiply(x, b))))
+        for x in (a, b)
     ]
     running = Session(graph, switches=STAGES[switches], device="gpu", threads=1)
     on_the_cpu = Session(graph, threads=1)
