@@ -115,6 +115,8 @@ class _OnCuda(EagerRunner):
 
     def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
         """Device time of forward, backward and update; see the contract."""
+        if self._kind == "forward":
+            return {}
         seconds = timed_seconds(self.issue, self._driver.synchronize)
         marks = DeviceMarks(self.device_clock(), seconds)
         return time_phases(self, self.issue, steps, marks)

@@ -148,10 +148,12 @@ class CudaStaticRunner(StaticRunner):
     def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
         """Device time of forward, backward and update, launched one by one; see the contract."""
         program = self._compiled()
+        phases = launch_phases(program, self._result_count())
+        if len(set(phases)) < 2:
+            return {}
         launch = program.captured.launch
         self._has_run = True
         marks = DeviceMarks(self.device_clock(), timed_seconds(launch, self._driver.synchronize))
-        phases = launch_phases(program, self._result_count())
         return time_phases(program, phases, launch, steps, marks)
 
     def device_memory(self) -> DeviceMemory:
