@@ -29,6 +29,7 @@ from benchctl.store.record import (
     ArmSpec,
     CaseSpec,
     DeviceTimes,
+    EnergyUse,
     Memory,
     Phases,
     Plan,
@@ -98,6 +99,7 @@ class ArmRun:
         self.measured_seconds = 0.0
         self.rounds_in_process = 0
         self.peak_bytes = result.memory.resident_above_import or 0
+        self.device_memory: Message | None = None
         self._process = max((each.process for each in result.rounds), default=-1) + 1
         self._context = context
         self._settings = context.settings
@@ -148,6 +150,7 @@ class ArmRun:
             phases = self.wait_prepare()
             memory = self._request("memory", self._settings.sample_timeout_seconds)
             self.peak_bytes = memory["peak_bytes"]
+            self.device_memory = memory.get("device")
             if reference is not None:
                 self._compare(reference)
         except BaseException:
@@ -279,6 +282,23 @@ class ArmRun:
             device=_read_device_times(taken.get("device")),
         )
 
+    def measure_energy(self) -> None:
+        """What steady steps cost in energy, with the worker that is there or a new one."""
+        if not self.running:
+            cache = self._settings.cache_folder
+            self.launch(cache)
+            self.wait_import(cache)
+            self.wait_prepare_and_suspend()
+            self.warm_up()
+        rule = self._settings.energy_rule
+        worker = self._require_worker()
+        worker.resume()
+        seconds = self._settings.sample_timeout_seconds + 2 * rule.blocks * rule.block_seconds
+        found = self._request("energy", seconds, rule=asdict(rule))
+        worker.suspend()
+        lists = {name: tuple(each) for name, each in found.items() if isinstance(each, list)}
+        self.result = replace(self.result, energy=EnergyUse(**{**found, **lists}))
+
     def finish_worker(self) -> None:
         """Ask the worker for its memory, then end it."""
         worker = self._require_worker()
@@ -306,10 +326,15 @@ class ArmRun:
         return self._request("facts", self._settings.sample_timeout_seconds)
 
     def profile(self, steps: int) -> Message:
-        """Where the time of steady steps goes: `step_seconds` and `launches`."""
+        """Where the time of steady steps goes: `step_seconds`, `launches` and `phases`."""
         seconds = self._settings.sample_timeout_seconds
         self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
         return self._request("profile", seconds, steps=steps)
+
+    def device_limits(self) -> Message:
+        """What the arm's GPU does at best, as its engine measures it; nothing where it cannot."""
+        seconds = self._settings.sample_timeout_seconds
+        return self._request("device_limits", seconds, device=self.result.arm.device)
 
     def save_outputs(self, folder: Path) -> None:
         """Write the outputs of the first step to files."""
@@ -359,7 +384,9 @@ def _read_device_times(message: Message | None) -> DeviceTimes | None:
     """Device times that have travelled."""
     if message is None:
         return None
-    return DeviceTimes(**{name: tuple(values) for name, values in message.items()})
+    lists = {name: tuple(values) for name, values in message.items() if name != "phases"}
+    phases = {name: tuple(values) for name, values in message.get("phases", {}).items()}
+    return DeviceTimes(**lists, phases=phases)
 
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:

@@ -296,6 +296,16 @@ class WorkerService:
             self._watch = Watch(self._clock)
         return asdict(measure_device(runner, self._clock, self._watch))
 
+    def do_energy(self, rule: Mapping[str, Any]) -> Message:
+        """What steady steps cost in energy; a problem where the engine is on no GPU."""
+        from benchctl.measure.energy import EnergyRule, measure_energy
+        from benchctl_engines.contract import AsynchronousRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, AsynchronousRunner):
+            return {"problem": "the engine gives no access to a GPU's clock and sensors"}
+        return asdict(measure_energy(runner, self._clock, EnergyRule(**rule)))
+
     def do_facts(self) -> Message:
         """What the engine says of the prepared case."""
         runner, _ = self._prepared()
@@ -322,6 +332,7 @@ class WorkerService:
         return {
             "step_seconds": found.step_seconds,
             "launches": [asdict(each) for each in found.launches],
+            "phases": dict(getattr(found, "phases", {})),
         }
 
     def do_save_outputs(self, folder: str) -> Message:
@@ -340,11 +351,21 @@ class WorkerService:
         return {"difference": largest_difference(runner.outputs(), Path(folder))}
 
     def do_memory(self) -> Message:
-        """The resident-set peak, above the level after import and as a whole."""
-        return {
+        """The resident-set peak, above the level after import and as a whole; a GPU's too."""
+        found: Message = {
             "above_import_bytes": self._memory.peak_above_start_bytes(),
             "peak_bytes": self._memory.peak_bytes(),
         }
+        # Asked for by name: the engines of another revision may not know it.
+        device_memory = getattr(self._runner, "device_memory", None)
+        if device_memory is not None:
+            found["device"] = asdict(device_memory())
+        return found
+
+    def do_device_limits(self, device: str) -> Message:
+        """What the GPU does at best; nothing where the engine cannot tell."""
+        device_limits = getattr(self._engine, "device_limits", None)
+        return {} if device_limits is None else asdict(device_limits(device))
 
     def do_reference(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..contract import (
     Array,
     Availability,
     Case,
+    DeviceLimits,
     DeviceFinding,
     EngineOptions,
     Objectives,
@@ -26,6 +28,8 @@ from ..contract import (
 )
 from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
+from ..devices.launch_clock import LaunchClock
+from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from ..primitives.randomness import random
@@ -34,6 +38,7 @@ from ..primitives.vocabulary_methods import InHouseVocabulary
 from . import control_flow
 from .entries import Leaf
 from .partial_walks import gradients_of_each
+from .phases import phases_entered, time_phases
 from .profile import profile_steps
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, tensor
@@ -41,6 +46,9 @@ from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+    "multi_tensor": Switch(
+        "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
+    ),
 }
 
 
@@ -208,8 +216,11 @@ class EagerRunner:
         )
 
     def profile(self, steps: int) -> StepProfile:
-        """Times of the kernel calls, in the order in which they run."""
-        return profile_steps(self.device, self.step, steps)
+        """Times of the kernel calls, in the order in which they run, and of the phases of a step."""
+        clock = LaunchClock()
+        with phases_entered(self, clock.enter):
+            found = profile_steps(self.device, self.step, steps, clock)
+        return replace(found, phases=medians(time_phases(self, self.step, steps, HostMarks())))
 
     def close(self) -> None:
         """Let go of all tensors."""
@@ -307,12 +318,19 @@ class EagerEngine:
 
         return gpu_findings()
 
+    def device_limits(self, device: str) -> DeviceLimits:
+        """What the GPU does at best; see the contract."""
+        from ..devices.cuda.limits import measure_device_limits
+        from ..devices.cuda.opening import open_device
+
+        return measure_device_limits(open_device(device))
+
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool."""
+        """The pool, and launches over many tensors."""
         return SWITCHES
 
     def prepare(
