@@ -28,10 +28,12 @@ from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from .entries import Leaf
+from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
 from .profile import profile_steps
 from .tape import gradients, no_grad
@@ -40,6 +42,10 @@ from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+    "check_nan": Switch(
+        "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
+    ),
+    NAME: CONVOLUTION,
 }
 
 
@@ -103,7 +109,9 @@ class EagerRunner:
         if device is None:
             use_directory(options.cache_directory)
             pooled = options.switches.get("pool", "on") == "on"
-            device = Device(options.device, options.threads, pooled)
+            device = Device(options.device, options.threads, pooled, left_out(options.switches))
+        if options.switches.get("check_nan") == "on":
+            device.hooks.append(NanWatch())
         self.device = device
         self._ops = EagerVocabulary(device, options.seed)
         self._parameters: dict[str, Tensor] = {}
@@ -301,7 +309,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool."""
+        """The pool, the look for NaNs, and the choice of convolutions."""
         return SWITCHES
 
     def prepare(

@@ -22,6 +22,7 @@ from ..contract import (
 from ..devices.availability import device_availability, gpu_index
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import left_out
 from .graph import Value
 from .profile import profile_program
 from .session import Operation, Session
@@ -75,6 +76,7 @@ class StaticRunner:
             threads=self._options.threads,
             share_variables=True,
             precision=self._options.precision,
+            left_out=left_out(self._options.switches),
         )
         self.load(inputs)
 
