@@ -37,8 +37,6 @@ class Claim:
     judge: Callable[[Evidence], tuple[Observation, ...]]
     entries: tuple[SuiteEntry, ...] = ()
     probe: Probe | None = None
-    command: str = ""
-    """What measures it beyond this machine's means; empty where `benchctl claims` does."""
 
 
 # How the cases of a claim are measured where nothing else is said: the steady step alone, a new

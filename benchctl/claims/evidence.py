@@ -36,7 +36,8 @@ class Evidence:
         self.run = run
         stored: Mapping[str, Any] = run.plan.settings.get(SETTINGS, {})
         self.facts: Mapping[str, Any] = stored.get("facts", {}).get(claim, {})
-        self.skipped: tuple[str, str] = tuple(stored.get("skipped", {}).get(claim, ("", "")))
+        reason, hint = stored.get("skipped", {}).get(claim, ("", ""))
+        self.skipped = (str(reason), str(hint))
         self._unavailable: Mapping[str, Any] = stored.get("unavailable", {})
 
     def cases(self, workload: str, **axes: str) -> list[CaseResult]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchctl.store.record import Plan, Run
 
 BUDGET = "14m"
-"""Of the quarter of an hour that the command promises, a minute is for the checks."""
+"""Under the quarter of an hour that is promised, since a round that began in time may end."""
 
 
 @click.command()

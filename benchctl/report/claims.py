@@ -49,17 +49,21 @@ def verdict_words(judged: Judged) -> str:
 
 
 def gap_words(judged: Judged) -> str:
-    """Why nothing was seen, and what to do."""
+    """Why nothing was seen, what to do about it, and what measures it then."""
+    return f"{reason_words(judged)}; then {command_of(judged)}"
+
+
+def reason_words(judged: Judged) -> str:
+    """Why nothing was seen, and what to do about it."""
     gap = judged.gap
-    reason = gap.reason if gap is not None and gap.reason else "nothing was observed"
-    todo = command_of(judged)
-    return f"{reason}; {todo}" if todo else reason
+    if gap is None or not gap.reason:
+        return "nothing was observed"
+    return f"{gap.reason}; {gap.hint}" if gap.hint else gap.reason
 
 
 def command_of(judged: Judged) -> str:
-    """What measures a claim that was not measured."""
-    hint = judged.gap.hint if judged.gap is not None else ""
-    return judged.claim.command or hint or f"benchctl claims --only {judged.claim.name}"
+    """What measures a claim."""
+    return f"benchctl claims --only {judged.claim.name}"
 
 
 def _named(observations: Sequence[Observation]) -> str:
@@ -71,6 +75,8 @@ def _named(observations: Sequence[Observation]) -> str:
 def _undecided(judged: Judged) -> str:
     """The observations whose intervals hold the margin, and how many rounds more they take."""
     open_ones = judged.with_outcome(Outcome.UNDECIDED)
+    if any(each.ratio is not None and each.ratio.low is None for each in open_ones):
+        return f"{_named(open_ones)} has too few rounds for an interval"
     lacking = [each.ratio.more_rounds for each in open_ones if each.ratio is not None]
     most = max((each for each in lacking if each is not None), default=None)
     more = "" if most is None else f"; about {most} more rounds would decide"

@@ -135,7 +135,9 @@ def test_ratios_decide_by_their_intervals(seconds, expected) -> None:
 
 def test_too_few_rounds_decide_nothing() -> None:
     run = planted_run("winograd", seconds=slower(IM2COL, 2.0), rounds=3)
-    assert verdict(run, "winograd").verdict is Verdict.UNDECIDED
+    judged = verdict(run, "winograd")
+    assert judged.verdict is Verdict.UNDECIDED
+    assert "too few rounds" in verdict_words(judged)
 
 
 def test_a_planted_slow_engine_turns_a_verdict_around() -> None:

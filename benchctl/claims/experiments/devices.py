@@ -36,5 +36,4 @@ CLAIM = Claim(
     kind="check",
     judge=judge,
     entries=(product(LARGE, *_ARMS), vgg16("training", *_ARMS)),
-    command="benchctl claims --only devices, on a machine with an NVIDIA GPU (benchctl doctor)",
 )

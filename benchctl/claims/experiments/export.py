@@ -81,5 +81,4 @@ CLAIM = Claim(
     kind="check",
     judge=judge,
     probe=probe,
-    command='pip install -e ".[onnxruntime]" && benchctl claims --only export',
 )

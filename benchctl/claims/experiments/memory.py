@@ -84,5 +84,4 @@ CLAIM = Claim(
             measure={"cold": False, "restart_every": 100, "warm_up": {"limit_seconds": 2.0}},
         ),
     ),
-    command='pip install -e ".[tensorflow,torch]" && benchctl claims --only memory',
 )

@@ -15,10 +15,10 @@ from benchctl.report.claims import (
     KINDS,
     command_of,
     counted_verdicts,
-    gap_words,
     observation_table,
     observation_words,
     outcome_word,
+    reason_words,
     summary_table,
     verdict_words,
 )
@@ -28,6 +28,8 @@ from benchctl.store.record import Run
 OVERVIEW = "claims"
 _LABEL_COLUMNS = 46
 _SEEN_COLUMNS = 70
+_MARK = 0.03
+"""Length of the mark of a check, as a share of the axis."""
 _LOOKS = {
     "for": style.Look(style.BLUE),
     "against": style.Look(style.VERMILION, hatch="///"),
@@ -88,7 +90,7 @@ def draw_claim(judged: Judged, run: Run) -> Chart | MissingChart:
     name, topic = f"claim-{judged.claim.name}", f"Claim: {judged.claim.says}"
     seen = [each for each in judged.observations if each.outcome is not Outcome.MISSING]
     if judged.verdict is Verdict.NOT_MEASURED:
-        return MissingChart(name, topic, gap_words(judged), command_of(judged))
+        return MissingChart(name, topic, reason_words(judged), command_of(judged))
     figure = style.new_figure(1.7 + 0.36 * len(seen))
     (axes,) = style.panels(figure, 1)
     if any(each.ratio is not None for each in seen):
@@ -121,19 +123,20 @@ def _notes(judged: Judged) -> tuple[str, ...]:
 
 
 def _draw_ratios(axes: Axes, seen: Sequence[Observation]) -> None:
-    """Bars from 0, the margin as a line; a check among them has its words where a bar would be."""
-    longest = 1.0
+    """Bars from 0, the margin as a line; a check among them has a mark and its words."""
+    ratios = [each.ratio for each in seen if each.ratio is not None]
+    longest = max(1.0, *(max(each.value, each.high or 0.0) for each in ratios))
     for place, each in enumerate(seen):
-        ratio = each.ratio
+        look, ratio = _LOOKS[outcome_word(each)], each.ratio
         if ratio is None:
-            parts.end_label(axes, 0.0, place, _short(observation_words(each)), muted=True)
+            _mark(axes, place, look, _MARK * longest)
+            parts.end_label(axes, _MARK * longest, place, _short(observation_words(each)))
             continue
-        parts.bars(axes, [place], [ratio.value], _LOOKS[outcome_word(each)])
+        parts.bars(axes, [place], [ratio.value], look)
         if ratio.low is not None and ratio.high is not None:
             parts.whiskers(axes, place, ratio.low, ratio.high)
         end = max(ratio.value, ratio.high or 0.0)
         parts.end_label(axes, end, place, observation_words(each))
-        longest = max(longest, end)
     _names(axes, seen)
     axes.axvline(MARGIN, color=style.INK, linewidth=0.9)
     axes.set_xlim(0, longest / 0.55)
@@ -147,11 +150,8 @@ def _draw_checks(axes: Axes, seen: Sequence[Observation]) -> None:
     _rows_of_text(axes, [_wrapped(each.what) for each in seen])
 
 
-_MARK = 0.03
-
-
-def _mark(axes: Axes, place: int, look: style.Look) -> None:
-    parts.bars(axes, [place], [_MARK], look, height=0.6)
+def _mark(axes: Axes, place: int, look: style.Look, length: float = _MARK) -> None:
+    parts.bars(axes, [place], [length], look, height=0.6)
 
 
 def _rows_of_text(axes: Axes, names: Sequence[str]) -> None:
