@@ -1,12 +1,13 @@
 """Programs as a user writes them, each run in a process of its own, and what they showed.
 
 They lie in the folder `programs` and import one engine each, as a user's file does. `printing_*`
-print; `errors_*` make three mistakes, each in a function of its own on a line that is marked with
-the function's name.
+print, `reading_*` read what was written; `errors_*` make three mistakes, each in a function of its
+own on a line that is marked with the function's name.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -32,6 +33,15 @@ def printed_lines(name: str, plan: Plan) -> dict[str, Any]:
     if done.returncode != 0:
         return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
     return {"lines": done.stdout.splitlines()}
+
+
+def printed_document(name: str, plan: Plan, *arguments: str) -> dict[str, Any]:
+    """The JSON object that a program printed, or {"failed": why}."""
+    done = _run([str(FOLDER / f"{name}.py"), *arguments], plan)
+    if done.returncode != 0:
+        return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def mistakes_of(name: str, plan: Plan) -> dict[str, Any]:
