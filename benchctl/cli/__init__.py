@@ -29,6 +29,7 @@ VERBS = {
     "explain": ("benchctl.cli.explain:explain", "Show what an engine makes of a workload."),
     "profile": ("benchctl.cli.profile:profile", "Show where a step's time goes, by kernel."),
     "ablate": ("benchctl.cli.ablate:ablate", "Show what each pass of the static engine is worth."),
+    "claims": ("benchctl.cli.claims:claims", "Judge the lecture's claims by experiments."),
     "train": ("benchctl.cli.train:train", "Train the lecture's GAN and draw what it makes."),
     "verify": ("benchctl.cli.verify:verify", "Check every engine's results against float64."),
     "list": ("benchctl.cli.list:list_verb", "List workloads with axes, engines and suites."),

@@ -13,7 +13,7 @@ from benchctl_engines.primitives import operations
 from benchctl_engines.primitives.randomness import random
 from benchctl_engines.static import Graph, PassSwitches, Session
 from benchctl_engines.static.graph import step_counter
-from benchctl_engines.static.launch import NanError
+from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.static.session import group
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")

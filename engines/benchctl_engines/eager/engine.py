@@ -32,11 +32,13 @@ from ..devices.launch_clock import LaunchClock
 from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from . import control_flow
 from .entries import Leaf
+from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
 from .phases import phases_entered, time_phases
 from .profile import profile_steps
@@ -49,6 +51,10 @@ SWITCHES = {
     "multi_tensor": Switch(
         "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
     ),
+    "check_nan": Switch(
+        "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
+    ),
+    NAME: CONVOLUTION,
 }
 
 
@@ -113,7 +119,9 @@ class EagerRunner:
         if device is None:
             use_directory(options.cache_directory)
             pooled = options.switches.get("pool", "on") == "on"
-            device = Device(options.device, options.threads, pooled)
+            device = Device(options.device, options.threads, pooled, left_out(options.switches))
+        if options.switches.get("check_nan") == "on":
+            device.hooks.append(NanWatch())
         self.device = device
         self._ops = EagerVocabulary(device, options.seed)
         self._parameters: dict[str, Tensor] = {}
@@ -330,7 +338,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool, and launches over many tensors."""
+        """The pool, launches over many tensors, the look for NaNs, and the choice of convolutions."""
         return SWITCHES
 
     def prepare(

@@ -25,6 +25,7 @@ from ..devices.availability import device_availability, gpu_index
 from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import left_out
 from .graph import Value
 from .phases import launch_phases, time_phases
 from .profile import profile_program
@@ -93,6 +94,7 @@ class StaticRunner:
             threads=self._options.threads,
             share_variables=True,
             precision=self._options.precision,
+            left_out=left_out(self._options.switches),
         )
         self._placeholders = made.placeholders
         self._recorded[_shapes_of(made.placeholders, inputs)] = self._kept(made)

@@ -18,6 +18,7 @@ from ..kernels.table import (
     kernel_words,
     select,
 )
+from ..primitives.nan_check import refuse_nan
 from ..primitives.primitive import PRIMITIVES
 from ..primitives.specs import TensorSpec
 from .gradients import is_control
@@ -26,10 +27,6 @@ from .sources import constant_source
 
 if TYPE_CHECKING:
     from ..gpu.driver import Driver
-
-
-class NanError(ArithmeticError):
-    """A result held a NaN; raised under check_nan, naming the user's line."""
 
 
 class NoControlFlowError(NoKernelError):
@@ -43,13 +40,15 @@ class NoControlFlowError(NoKernelError):
 class Target:
     """Where a step runs: the device's rows of the kernel table, and what requests tell them.
 
-    `driver` is the GPU of the device "gpu", None of the others.
+    `driver` is the GPU of the device "gpu", None of the others; rows named in `left_out` are not
+    chosen.
     """
 
     device: str = "cpu"
     threads: int = 1
     driver: Driver | None = None
     precision: Precision = "fp32"
+    left_out: tuple[str, ...] = ()
 
     def request(
         self,
@@ -59,7 +58,13 @@ class Target:
     ) -> KernelRequest:
         """What a kernel of this target is asked for."""
         return KernelRequest(
-            tuple(inputs), tuple(outputs), attributes, self.threads, self.driver, self.precision
+            tuple(inputs),
+            tuple(outputs),
+            attributes,
+            self.threads,
+            self.driver,
+            self.precision,
+            self.left_out,
         )
 
     def kernel_for(
@@ -133,6 +138,4 @@ def run_once(node: Node, arrays: Sequence[Array], target: Target) -> tuple[Array
 
 def check_nan(node: Node, *outputs: Array) -> None:
     """Raise `NanError` where a result of the node holds a NaN."""
-    for array in outputs:
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise NanError(f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})")
+    refuse_nan(node.primitive.name, lambda: node.origin, *outputs)

@@ -100,7 +100,7 @@ class Session:
 
     On a GPU ("gpu", "gpu:N") variables, constants and everything in between live in its memory;
     feeds are copied there and fetched values back by every run. `precision` is how it computes
-    products of float32.
+    products of float32; kernels named in `left_out` are not chosen.
     """
 
     def __init__(
@@ -112,12 +112,15 @@ class Session:
         threads: int | None = None,
         share_variables: bool = False,
         precision: Precision = "fp32",
+        left_out: tuple[str, ...] = (),
     ) -> None:
         self.graph = graph if graph is not None else default_graph()
         self.switches = switches if switches is not None else PassSwitches()
         self.device = device
         self.threads = threads or usable_cores()
-        self.state, self._target = _place(device, self.threads, precision, share_variables)
+        self.state, self._target = _place(
+            device, self.threads, precision, share_variables, left_out
+        )
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
         self.compile_seconds = 0.0
@@ -305,11 +308,15 @@ def _launch_line(launch: Launch) -> str:
 
 
 def _place(
-    device: str, threads: int, precision: Precision, share_variables: bool
+    device: str,
+    threads: int,
+    precision: Precision,
+    share_variables: bool,
+    left_out: tuple[str, ...],
 ) -> tuple[Any, Target]:
     """The state of a session on a device, and what its kernels are asked for."""
     if gpu_index(device) is None:
-        return State(share_variables), Target(device, threads)
+        return State(share_variables), Target(device, threads, left_out=left_out)
     from ..devices.cuda.opening import open_device
     from .cuda_program import CudaState
 
