@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchctl.history.acknowledgements import Acknowledgement
-from benchctl.report.charts import gradient, heads, layout, memory, overlap, peers, phases, sizes, vgg
+from benchctl.report.charts import (
+    gradient,
+    heads,
+    layout,
+    memory,
+    overlap,
+    peers,
+    phases,
+    sizes,
+    vgg,
+)
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.files import svg_text, write_png
 from benchctl.report.html import render_page
