@@ -19,7 +19,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class HiddenShare:
-    """The share of the second task's time that is not waited for: 1 all, 0 none, below 0 in the way.
+    """The share of the second task's time that is not waited for: 1 all, 0 none, less in the way.
 
     The interval is the widest that those of the three times allow, None where one has none.
     """

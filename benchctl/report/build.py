@@ -8,7 +8,17 @@ from pathlib import Path
 
 from benchctl.claims.evaluation import newest_claims, without_claims
 from benchctl.history.acknowledgements import Acknowledgement
-from benchctl.report.charts import gradient, heads, layout, memory, overlap, peers, phases, sizes, vgg
+from benchctl.report.charts import (
+    gradient,
+    heads,
+    layout,
+    memory,
+    overlap,
+    peers,
+    phases,
+    sizes,
+    vgg,
+)
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.claims import claim_sections
 from benchctl.report.charts.files import svg_text, write_png

@@ -63,7 +63,8 @@ def _framework(arm_id: str, plan: Plan, cases: Sequence[CaseSummary]) -> Framewo
         arm_id,
         versions=_joined((case, _versions(result)) for case, result in started),
         threads=_joined(
-            (case, _threads(result, threads_of_case(plan, case.case.id))) for case, result in started
+            (case, _threads(result, threads_of_case(plan, case.case.id)))
+            for case, result in started
         ),
         backend=_joined((case, _backend(result)) for case, result in started),
         options=_joined((case, _options(result)) for case, result in started),

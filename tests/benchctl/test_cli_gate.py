@@ -33,7 +33,7 @@ paths = ["."]
 [tool.benchctl.gate]
 cases = [{ workload = "./mine.py", engines = ["numpy"] }]
 screen_rounds = 6
-confirm_rounds = 7
+confirm_rounds = 8
 margin = 0.3
 """
 
@@ -41,7 +41,7 @@ margin = 0.3
 # Steps of two milliseconds that nothing has to warm up.
 QUICK_PROCESSES = {
     "warm_up": {"min_seconds": 0.02, "limit_seconds": 5.0},
-    "sample": {"min_sample_seconds": 0.005, "round_seconds": 0.015},
+    "sample": {"min_sample_seconds": 0.005, "round_seconds": 0.03},
 }
 
 
@@ -116,7 +116,7 @@ def test_a_dry_run_shows_the_plan_and_measures_nothing(project):
     result = invoke("gate", "--base", "HEAD", "--dry-run", "--store", "store")
     assert result.exit_code == 0, result.output
     assert "numpy~base, numpy~head" in result.stdout and "nothing was run" in result.stdout
-    assert "measured again, for 7 rounds" in result.stdout
+    assert "measured again, for 8 rounds" in result.stdout
     assert not (project / "store").exists()
     result = invoke("gate", "--base", "nowhere", "--dry-run")
     assert result.exit_code == 2 and "no revision 'nowhere'" in result.stderr
@@ -134,7 +134,7 @@ def test_errors_say_what_to_do(project):
 
 
 def test_too_few_rounds_are_refused(project):
-    (project / "pyproject.toml").write_text(PROJECT.replace("= 7", "= 4"))
+    (project / "pyproject.toml").write_text(PROJECT.replace("= 8", "= 4"))
     result = invoke("gate", "--base", "HEAD")
     assert result.exit_code == 2
     assert "needs at least 7 rounds, received 4" in result.stderr

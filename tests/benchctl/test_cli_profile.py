@@ -126,7 +126,7 @@ def test_every_rung_of_every_pass_computes_the_same() -> None:
         launches[rung.label] = runner.facts().counts.get("launches", 0)
         runner.close()
     assert launches[f"+ {passes[-1]}"] == 1 < launches["static, all passes off"]
-    assert 1 < launches["all but fuse_elementwise"]
+    assert launches["all but fuse_elementwise"] > 1
 
 
 def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:

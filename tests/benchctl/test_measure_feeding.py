@@ -1,4 +1,4 @@
-"""Fed steps: what is timed under a virtual clock, what is refused, and how many threads are left."""
+"""Fed steps: what is timed under a virtual clock, what is refused, how many threads are left."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_taking_a_batch_belongs_to_the_timed_step(service):
 
 
 def test_a_workload_without_a_feed_is_timed_without_its_inputs(service, monkeypatch):
-    made, workload = service
+    made, _ = service
     monkeypatch.delattr(Fed, "feed")
     fields = {"workload": "fed", "case": CASE, "parameter_seed": 1, "input_seed": 2}
     answer(made, "prepare", **fields, options={"switches": {"step_us": "1000"}})

@@ -407,7 +407,10 @@ def test_a_consumer_who_keeps_many_batches_frees_them_by_letting_go():
         (lambda: Dataset.from_arrays(), "at least one array, received none"),
         (lambda: Dataset.from_arrays(X, LABELS[:-1]), r"shapes \[23, 3\], \[22\]"),
         (lambda: Dataset.from_arrays(np.float32(1)), r"the same number of rows, .* \[\]"),
-        (lambda: numbers().shuffle(0, 1), "shuffle expected a buffer size of 1 or more, received 0"),
+        (
+            lambda: numbers().shuffle(0, 1),
+            "shuffle expected a buffer size of 1 or more, received 0",
+        ),
         (lambda: numbers().shuffle(4, -1), "a seed of whole numbers from 0, received -1"),
         (lambda: numbers().map(tuple, 1.5), "map expected a seed of whole numbers"),
         (lambda: numbers().batch(2.0), "batch expected a size of 1 or more, received 2.0"),

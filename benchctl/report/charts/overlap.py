@@ -108,16 +108,17 @@ def find_rows(view: View) -> tuple[Row, ...]:
 
 def _rows_of(alone: MeasuredCase, one_by_one: MeasuredCase, together: MeasuredCase) -> list[Row]:
     rows = []
+    cases = (alone, one_by_one, together)
+    prepare, side = together.parameter("prepare"), together.parameter("side")
+    words = f"{prepare}, {side}x{side}, {together.parameter('prefetch')} ahead"
     for arm in together.arms():
         name = arm.result.arm.id
-        found = [_timing(case.arm(name)) for case in (alone, one_by_one, together)]
-        times = [each for each in found if each is not None]
-        hidden = hidden_share(*times) if len(times) == len(found) else None
+        first, second, third = (_timing(case.arm(name)) for case in cases)
+        if first is None or second is None or third is None:
+            continue
+        hidden = hidden_share(first, second, third)
         if hidden is not None:
-            prepare, side = together.parameter("prepare"), together.parameter("side")
-            words = f"{prepare}, {side}x{side}, {together.parameter('prefetch')} ahead"
-            cases = (alone, one_by_one, together)
-            rows.append(Row(name, prepare, words, *times, hidden, cases))
+            rows.append(Row(name, prepare, words, first, second, third, hidden, cases))
     return rows
 
 
@@ -171,7 +172,8 @@ def share_words(hidden: HiddenShare) -> str:
 
 
 def _sentence(row: Row) -> str:
-    return f"{share_words(row.hidden)} of preparing hides behind the step ({row.arm_id}, {row.words})"
+    share = share_words(row.hidden)
+    return f"{share} of preparing hides behind the step ({row.arm_id}, {row.words})"
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -98,9 +98,7 @@ class Dataset:
         begin = self._elements
         name = getattr(function, "__name__", type(function).__name__)
         if seed is None:
-            return self._then(
-                lambda epoch: stages.mapped(begin(epoch), function, name), self.count
-            )
+            return self._then(lambda epoch: stages.mapped(begin(epoch), function, name), self.count)
         draw = self._seeded("map", seed)
 
         def begin_seeded(epoch: int) -> Stream:

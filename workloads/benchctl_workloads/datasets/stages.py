@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def batched(upstream: Stream, size: int, drop_remainder: bool) -> Stream:
             yield stack.stacked(elements)
 
 
-def _groups(upstream: Stream, size: int) -> Iterator[list[object]]:
+def _groups(upstream: Stream, size: int) -> Iterator[list[Any]]:
     while group := list(itertools.islice(upstream, size)):
         yield group
 

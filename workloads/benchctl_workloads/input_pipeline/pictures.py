@@ -1,8 +1,8 @@
 """Pictures as they are stored, and how they become a batch: decoded, shrunk, scaled.
 
-Stored is what PNG's filter "Sub" makes of grey bytes (RFC 2083, section 6.3): each is the difference
-from its left neighbour, modulo 256. Decoding adds them up again, byte after byte. The two decoders
-give the same bits: NumPy's loops release the interpreter's lock, Python's own hold it.
+Stored is what PNG's filter "Sub" makes of grey bytes (RFC 2083, section 6.3): each is its
+difference from the left neighbour, modulo 256. Decoding adds them up again, byte after byte. The
+two decoders give the same bits: NumPy's loops release the interpreter's lock, Python's hold it.
 """
 
 from __future__ import annotations
