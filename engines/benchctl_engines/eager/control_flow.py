@@ -37,9 +37,9 @@ def cond(
 
 def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any]:
     """body(carry, x) -> (carry, y) for each row x of xs: the last carry, stacked ys."""
+    current = _copies(_tensors("scan", carry))
     stacks = _copies(_tensors("scan", xs))
     length = rules.rows_of([each.spec for each in stacks], here)
-    current = _copies(_tensors("scan", carry))
     expected = [each.spec for each in current]
     made: list[list[Tensor]] = []
     ys: Any = None

@@ -72,7 +72,7 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
     Raises `ShapeError` where the body changes the shape of its carry.
     """
     site = _site_of("scan", (*flat(carry), *flat(xs)))
-    graph = graph_of(flat(xs)[0])
+    graph = graph_of((*flat(carry), *flat(xs))[0])
     with graph.made_at(site):
         first, stacks = _own(graph, flat(carry)), _own(graph, flat(xs))
     length = rules.rows_of([each.spec for each in stacks], site.describe)
@@ -141,10 +141,10 @@ def while_loop(
         first = _own(graph, flat(carry))
     asking = _Recorded(graph, site)
     asked = [asking.graph.input(each.spec, "carry") for each in first]
-    asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
+    holds = asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
     rules.require_predicate(
         "the condition of while_loop",
-        asking.results[0],
+        holds,
         lambda: asking.line or site.describe(),
     )
     inside = _Recorded(graph, site)
