@@ -78,9 +78,7 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
     length = rules.rows_of([each.spec for each in stacks], site.describe)
     inside = _Recorded(graph, site)
     carries = [inside.graph.input(each.spec, "carry") for each in first]
-    rows = [
-        inside.graph.input(spec(each.spec.shape[1:], each.spec.dtype), "x") for each in stacks
-    ]
+    rows = [inside.graph.input(spec(each.spec.shape[1:], each.spec.dtype), "x") for each in stacks]
     pair: list[Any] = []
 
     def call() -> Any:
@@ -165,6 +163,7 @@ def while_loop(
 
 # ----- recording bodies ---------------------------------------------------------------------------
 
+
 class _Recorded:
     """A body that is being recorded."""
 
@@ -212,11 +211,13 @@ class _Recorded:
         """For `bodies_of`."""
         return self.graph, [each for group in inputs for each in group], self.results
 
+
 def _require_kept(
     name: str, carry: Sequence[Value], received: Sequence[TensorSpec], where: rules.Where
 ) -> None:
     expected = [each.spec for each in carry]
     rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, where)
+
 
 def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
     """The values, floating ones under a node that nobody else reads.
@@ -230,6 +231,7 @@ def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
         assert held is not None, "the graph is the one that is recorded"
         owned.append(held)
     return owned
+
 
 def _site_of(name: str, values: Sequence[Any]) -> Site:
     """Where the user calls; raises `OperandError` on what is no value of a graph."""

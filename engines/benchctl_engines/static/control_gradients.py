@@ -5,7 +5,8 @@ is a `scan` from the last iteration to the first. What backward reads of the val
 gives as further results, stacked by iteration in a loop.
 
 Bodies take what has arrived so far at a value that they read as the beginning of its sum, in the
-order in which a walk over a tape adds: results are the same to the bit.
+order in which a walk over a tape adds: results are the same to the bit, but for the sign of a zero
+where nothing arrives.
 """
 
 from __future__ import annotations
@@ -269,7 +270,8 @@ def _ordered(body: Body, first: Gradients, rows: Gradients) -> list[tuple[Value,
     There a result that is an input or another result too, and every row, is one operation more:
     the later it was made, the earlier it is met, after what reads the result itself.
     """
-    direct, copied = [], []
+    direct: list[tuple[Value, Value]] = []
+    copied: list[tuple[Value, Value]] = []
     seen: set[Value] = set(body.inputs)
     for place, gradient in first.items():
         value = body.results[place]
