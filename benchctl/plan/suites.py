@@ -115,6 +115,26 @@ SLIDES = Suite(
             rounds=7,
             measure=_STEADY_ONLY,
         ),
+        # Is control flow that depends on data slow in a static graph? Against where and unrolled.
+        SuiteEntry(
+            "conditional",
+            {
+                "form": ("branch", "loop", "while"),
+                "written": ("control_flow", "branchless"),
+                "mode": ("gradient",),
+            },
+            arms=("static", "eager", "numpy"),
+            rounds=7,
+            measure=_STEADY_ONLY,
+        ),
+        # Few shapes are compiled once; with more than a session keeps, all are at every step.
+        SuiteEntry(
+            "dynamic_shapes",
+            {"lengths": ("4", "32")},
+            arms=("static", "eager", "numpy"),
+            rounds=7,
+            measure=_STEADY_ONLY,
+        ),
     ),
 )
 
