@@ -8,7 +8,7 @@ from benchctl.measure.clock import VirtualClock
 from benchctl.measure.worker import WorkerService
 from benchctl_workloads import Workload
 
-WORKLOAD = '''
+WORKLOAD = """
 import numpy as np
 from benchctl_workloads import Outputs, Workload
 
@@ -31,7 +31,7 @@ class Sentences(Workload):
             return {"y": np.tanh(inputs["x"]) + (len(inputs["x"]) == 2)}
 
         return wrong_for_short_ones
-'''
+"""
 
 
 class Plain(Workload):

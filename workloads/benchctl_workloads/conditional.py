@@ -52,7 +52,7 @@ class Conditional(Workload):
 
     def inputs(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         form, size, steps = case["form"], case["size"], case["steps"]
-        inputs = {"x": rng.standard_normal(size, dtype="float32")}
+        inputs: dict[str, Array] = {"x": rng.standard_normal((size,), dtype="float32")}
         if form == "branch":
             # Half of the layers go either way, in another order every round.
             gates = np.where(rng.permutation(steps) < (steps + 1) // 2, 1.0, -1.0)
@@ -68,11 +68,11 @@ class Conditional(Workload):
 
     def parameters(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         size = case["size"]
-        parameters = {"w": rng.uniform(0.5, 1.0, size).astype("float32")}
+        parameters: dict[str, Array] = {"w": rng.uniform(0.5, 1.0, (size,)).astype("float32")}
         if case["form"] != "loop":
-            parameters["b"] = rng.standard_normal(size, dtype="float32") * np.float32(0.1)
+            parameters["b"] = rng.standard_normal((size,), dtype="float32") * np.float32(0.1)
         if case["form"] == "branch":
-            parameters["v"] = rng.uniform(0.8, 1.1, size).astype("float32")
+            parameters["v"] = rng.uniform(0.8, 1.1, (size,)).astype("float32")
         return parameters
 
     def program(
@@ -127,7 +127,9 @@ def _layer(ops: Any, parameters: Mapping[str, Any], h: Any) -> Any:
     return ops.tanh(ops.add(ops.multiply(h, parameters["w"]), parameters["b"]))
 
 
-def _branches(ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case) -> Any:
+def _branches(
+    ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case
+) -> Any:
     h = inputs["x"]
     for place in range(case["steps"]):
         h = ops.cond(

@@ -62,7 +62,7 @@ class DynamicShapes(Workload):
         width = case["width"]
         return {
             "w1": rng.standard_normal((FEATURES, width), dtype="float32") * np.float32(0.25),
-            "b1": rng.standard_normal(width, dtype="float32") * np.float32(0.1),
+            "b1": rng.standard_normal((width,), dtype="float32") * np.float32(0.1),
             "w2": rng.standard_normal((width, CLASSES), dtype="float32") * np.float32(0.25),
         }
 

@@ -37,18 +37,16 @@ def cond(
 
 def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any]:
     """body(carry, x) -> (carry, y) for each row x of xs: the last carry, stacked ys."""
+    current = _copies(_tensors("scan", carry))
     stacks = _copies(_tensors("scan", xs))
     length = rules.rows_of([each.spec for each in stacks], here)
-    current = _copies(_tensors("scan", carry))
     expected = [each.spec for each in current]
     made: list[list[Tensor]] = []
     ys: Any = None
     for place in range(length):
         rows = [_row(each, place) for each in stacks]
         start = next_sequence()
-        following, ys = rules.require_pair(
-            body(like(carry, current), like(xs, rows)), here
-        )
+        following, ys = rules.require_pair(body(like(carry, current), like(xs, rows)), here)
         current = _own(_tensors("scan", following), start)
         _require_kept("scan", expected, current)
         results = [reshape(each, (1, *each.shape)) for each in _tensors("scan", ys)]
@@ -124,9 +122,7 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 def _require_kept(name: str, expected: Sequence[Any], carry: Sequence[Tensor]) -> None:
     received = [each.spec for each in carry]
     if received != expected:
-        rules.require_alike(
-            f"{name}'s body, which keeps its carry,", expected, received, here
-        )
+        rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, here)
 
 
 def _require_rows(first: Sequence[Tensor], row: Sequence[Tensor]) -> None:

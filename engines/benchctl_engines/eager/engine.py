@@ -205,11 +205,10 @@ class EagerRunner:
         return results
 
     def _untaken(self, name: str, source: Tensor) -> Tensor:
-        """The gradient of what no branch taken depended on: -0, which changes no sum."""
+        """The gradient of what no branch taken depended on: zeros."""
         if not self._ops.branched:
             raise _no_gradient(name)
-        nothing = np.full(source.shape, -0.0, source.dtype)
-        return tensor(nothing, device=self.device)
+        return tensor(np.zeros(source.shape, source.dtype), device=self.device)
 
     def facts(self) -> RunnerFacts:
         """Kernels used so far, in order of first use, and the pool's peak."""

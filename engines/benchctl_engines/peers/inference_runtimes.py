@@ -11,7 +11,6 @@ from ..primitives.control_flow import CONTROL_FLOW
 from .framework import PeerEngine, varying_shapes_refused
 from .probed_program import ProbedCall, probe_program
 
-
 _CONTROL_FLOW = {each.name for each in CONTROL_FLOW}
 
 

@@ -23,10 +23,9 @@ from ..contract import (
 )
 from ..devices.availability import gpu_index
 from .counter_random import draws_random_numbers
-from .probed_program import branches
 from .cuda_builds import tensorflow_without_cuda
 from .framework import FrameworkEngine, no_gradient, place_words
-from .probed_program import probe_program
+from .probed_program import branches, probe_program
 from .tensorflow_operations import TensorflowOperations
 
 

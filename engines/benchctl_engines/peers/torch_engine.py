@@ -20,9 +20,9 @@ from ..contract import (
 )
 from ..devices.availability import gpu_index
 from .counter_random import draws_random_numbers
-from .probed_program import branches
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
+from .probed_program import branches
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)

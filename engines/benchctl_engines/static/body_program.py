@@ -71,17 +71,19 @@ def prepare_control(
                     constants[inside] = source.payload
         return _compile_body(label, body, constants, target, state, switches)
 
+    bodies: tuple[BodyProgram, ...]
     if node.primitive is rules.cond:
-        bodies = (compiled("then", 0, 1), compiled("otherwise", 0, 1))
-        run = _branching(node, *bodies)
+        then, otherwise = compiled("then", 0, 1), compiled("otherwise", 0, 1)
+        bodies = (then, otherwise)
+        run = _branching(node, then, otherwise)
     elif node.primitive is rules.scan:
         first = node.attributes["carries"] + node.attributes["rows"]
-        bodies = (compiled("body", first, 0),)
-        run = _over_rows(node, *bodies)
+        body = compiled("body", first, 0)
+        bodies, run = (body,), _over_rows(node, body)
     else:
         first = node.attributes["carries"]
-        bodies = (compiled("condition", first, 0), compiled("body", first, 0))
-        run = _while_it_holds(node, *bodies)
+        condition, body = compiled("condition", first, 0), compiled("body", first, 0)
+        bodies, run = (condition, body), _while_it_holds(node, condition, body)
     folded = sum(each.folded_bytes for each in bodies)
     return f"{node.primitive.name}:host", Prepared(run, bound_bytes=folded), bodies
 
@@ -299,5 +301,3 @@ def _arrays(specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
         block[offset : offset + each.nbytes].view(each.numpy_dtype).reshape(each.shape)
         for offset, each in zip(offsets, specs, strict=False)
     )
-
-

@@ -72,15 +72,13 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
     Raises `ShapeError` where the body changes the shape of its carry.
     """
     site = _site_of("scan", (*flat(carry), *flat(xs)))
-    graph = graph_of(flat(xs)[0])
+    graph = graph_of((*flat(carry), *flat(xs))[0])
     with graph.made_at(site):
         first, stacks = _own(graph, flat(carry)), _own(graph, flat(xs))
     length = rules.rows_of([each.spec for each in stacks], site.describe)
     inside = _Recorded(graph, site)
     carries = [inside.graph.input(each.spec, "carry") for each in first]
-    rows = [
-        inside.graph.input(spec(each.spec.shape[1:], each.spec.dtype), "x") for each in stacks
-    ]
+    rows = [inside.graph.input(spec(each.spec.shape[1:], each.spec.dtype), "x") for each in stacks]
     pair: list[Any] = []
 
     def call() -> Any:
@@ -141,10 +139,10 @@ def while_loop(
         first = _own(graph, flat(carry))
     asking = _Recorded(graph, site)
     asked = [asking.graph.input(each.spec, "carry") for each in first]
-    asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
+    holds = asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
     rules.require_predicate(
         "the condition of while_loop",
-        asking.results[0],
+        holds,
         lambda: asking.line or site.describe(),
     )
     inside = _Recorded(graph, site)
@@ -164,6 +162,7 @@ def while_loop(
 
 
 # ----- recording bodies ---------------------------------------------------------------------------
+
 
 class _Recorded:
     """A body that is being recorded."""
@@ -212,11 +211,13 @@ class _Recorded:
         """For `bodies_of`."""
         return self.graph, [each for group in inputs for each in group], self.results
 
+
 def _require_kept(
     name: str, carry: Sequence[Value], received: Sequence[TensorSpec], where: rules.Where
 ) -> None:
     expected = [each.spec for each in carry]
     rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, where)
+
 
 def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
     """The values, floating ones under a node that nobody else reads.
@@ -230,6 +231,7 @@ def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
         assert held is not None, "the graph is the one that is recorded"
         owned.append(held)
     return owned
+
 
 def _site_of(name: str, values: Sequence[Any]) -> Site:
     """Where the user calls; raises `OperandError` on what is no value of a graph."""

@@ -5,7 +5,8 @@ is a `scan` from the last iteration to the first. What backward reads of the val
 gives as further results, stacked by iteration in a loop.
 
 Bodies take what has arrived so far at a value that they read as the beginning of its sum, in the
-order in which a walk over a tape adds: results are the same to the bit.
+order in which a walk over a tape adds: results are the same to the bit, but for the sign of a zero
+where nothing arrives.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _cond_gradients(
         backward = BodyGraph(graph, site, forward=body)
         seeds = {index: given[place] for index, place in enumerate(places) if place in given}
         wanted = {place - 1: total for place, total in totals.items()}
-        with backward.recording():
+        with backward.recording(), backward.made_at(site):
             found = _walk_back(body, seeds, {}, wanted, len(body.results))
             results = [_held(backward, found[index]) for index in wanted]
         parts.append((backward, [], results))
@@ -192,7 +193,7 @@ def _loop_gradients(
     sums = {place: backward.input(body.inputs[place].spec, "sum") for place in read}
     arriving = {place: backward.input(body.results[place].spec, "g") for place in loop.stacked}
     wanted: dict[int, Value | None] = dict.fromkeys((*loop.live, *from_rows))
-    with backward.recording():
+    with backward.recording(), backward.made_at(site):
         found = _walk_back(body, flowing, arriving, {**wanted, **sums}, carries)
         results = [_held(backward, found[place]) for place in (*loop.live, *read, *from_rows)]
     stacks = [given[place] for place in loop.stacked]
@@ -269,7 +270,8 @@ def _ordered(body: Body, first: Gradients, rows: Gradients) -> list[tuple[Value,
     There a result that is an input or another result too, and every row, is one operation more:
     the later it was made, the earlier it is met, after what reads the result itself.
     """
-    direct, copied = [], []
+    direct: list[tuple[Value, Value]] = []
+    copied: list[tuple[Value, Value]] = []
     seen: set[Value] = set(body.inputs)
     for place, gradient in first.items():
         value = body.results[place]

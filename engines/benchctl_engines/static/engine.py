@@ -33,7 +33,6 @@ from .session import KEPT_PROGRAMS, Operation, Session
 from .switches import PassSwitches, described_switches
 from .workload_graph import WorkloadGraph, recorded_again, workload_graph
 
-
 Shapes = tuple[tuple[int, ...], ...]
 """Of the inputs: what a program is recorded for."""
 
@@ -129,9 +128,7 @@ class StaticRunner:
         found = self._recorded.get(shapes)
         if found is None:
             first = next(iter(self._recorded.values())).made
-            again = recorded_again(
-                first, self._workload, self._case, inputs, self._options.seed
-            )
+            again = recorded_again(first, self._workload, self._case, inputs, self._options.seed)
             found = self._recorded[shapes] = self._kept(again)
         self._shapes = shapes
         self._placeholders = found.made.placeholders
