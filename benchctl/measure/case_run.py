@@ -22,7 +22,6 @@ from benchctl.plan.schedule import arms_of_case, rounds_of_case
 from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, ArmRound, CaseResult
 
-
 CONTEXT_BYTES = 768 * 2**20
 """What a process takes of a GPU beside its arrays: its context and the libraries' own memory."""
 
@@ -258,7 +257,7 @@ class CaseRun:
         return all(self._fits_on_device(device) for device in devices)
 
     def _fits_on_device(self, device: str) -> bool:
-        """Whether what the arms hold of a GPU's memory, each in a process of its own, fits there."""
+        """Whether what the arms hold of a GPU, each in its own process, fits there together."""
         found = [arm.device_memory for arm in self._alive() if arm.result.arm.device == device]
         held = [each["held_bytes"] + CONTEXT_BYTES for each in found if each is not None]
         if len(held) < 2:
@@ -274,8 +273,8 @@ class CaseRun:
 
     def _note_too_large(self, needed_bytes: int, than: str) -> None:
         self._observer.note(
-            f"{self.case.id}: the engines need {needed_bytes / 2**30:.1f} GiB together, more {than}; "
-            "each round starts their processes anew, one at a time"
+            f"{self.case.id}: the engines need {needed_bytes / 2**30:.1f} GiB together, "
+            f"more {than}; each round starts their processes anew, one at a time"
         )
 
     @contextmanager

@@ -31,8 +31,8 @@ NOT_TOLD = (
 class EnergyRule:
     """How long is measured: `blocks` of at least `block_seconds`, after an idle time.
 
-    Each block begins `shift_seconds` later after the one before than that did. A piece is as many
-    steps as take about `piece_seconds`, at most `most_steps` of them, since a stream queues no more.
+    Each block begins `shift_seconds` later than the one before it would have. A piece is as many
+    steps as take about `piece_seconds`, at most `most_steps`, since a stream queues no more.
     """
 
     blocks: int = 3

@@ -43,8 +43,8 @@ class MeasureSettings:
     `restart_share` of the time. `check_outputs` off times an engine without a reference. Of a
     training step the losses of `check_steps` steps are compared, of fewer where those after the
     first would take more than `check_seconds` in float64. `cold` off leaves out the worker with
-    the empty cache, and the outputs are then checked in one with the usual cache. With `energy` arms
-    on a GPU run steady steps for longer, by `energy_rule`, after their rounds. Workers of one
+    the empty cache, and the outputs are then checked in one with the usual cache. With `energy`
+    arms on a GPU run steady steps for longer, by `energy_rule`, after their rounds. Workers of one
     case are kept together while the sum of their peaks is under `memory_share` of the free memory.
     `threads` is what engines get where that is not the plan's number.
     """

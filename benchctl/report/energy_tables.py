@@ -12,9 +12,9 @@ from benchctl.report.table import Column, Table
 MISSING = "-"
 
 ENERGY_CAVEAT = (
-    "Energy is that of the whole card, its idle part included. The sensor looks at the power a part "
-    "of the time only (about a quarter on A100 and H100): the figures are those of steady blocks of "
-    "at least 5 s, and their spread is part of them."
+    "Energy is that of the whole card, its idle part included. The sensor looks at the power a "
+    "part of the time only (about a quarter on A100 and H100): the figures are those of steady "
+    "blocks of at least 5 s, and their spread is part of them."
 )
 
 

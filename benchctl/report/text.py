@@ -91,7 +91,7 @@ def _titled(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _device_lines(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
-    """The device times and energies of some cases and what they show; nothing where none has any."""
+    """The device times and energies of some cases and what they show; nothing where none has."""
     lines: list[str] = []
     table = device_table(cases, axes)
     if table is not None:

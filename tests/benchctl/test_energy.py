@@ -60,17 +60,20 @@ def powered(tells: str = "energy", launches: int = 4, host: float = 1e-6, work: 
     return VirtualRunner(device, launches, host, work), clock
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(1, 5), st.sampled_from([1e-4, 5e-3, 0.3]))
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 5), st.sampled_from([1e-3, 5e-3, 0.3]))
 def test_each_block_costs_what_the_device_was_made_to_take(launches: int, work: float) -> None:
     runner, clock = powered(launches=launches, work=work)
-    found = measure_energy(runner, clock, EnergyRule(blocks=2, block_seconds=1.0))
+    found = measure_energy(runner, clock, EnergyRule(blocks=2, block_seconds=0.5))
     assert found.source == COUNTER and found.problem == ""
     # The host is ahead of the device but for the first launch of each piece.
     assert found.joules_per_step == close((BUSY * launches * work,) * 2, rel=0.02)
     assert found.idle_watts == close(IDLE)
-    assert all(each >= 1.0 for each in found.seconds)
-    assert all(steps * launches * work <= seconds for steps, seconds in zip(*[found.steps, found.seconds], strict=True))
+    assert all(each >= 0.5 for each in found.seconds)
+    assert all(
+        steps * launches * work <= seconds
+        for steps, seconds in zip(*[found.steps, found.seconds], strict=True)
+    )
 
 
 def test_blocks_last_five_seconds_and_begin_at_shifted_moments() -> None:

@@ -88,9 +88,7 @@ def test_each_gpu_is_looked_at_for_itself(tmp_path, arms):
 
 def test_energy_is_measured_after_the_rounds_and_of_arms_on_a_gpu_alone(tmp_path):
     rule = EnergyRule(blocks=1, block_seconds=0.1)
-    _, results = run_on_gpu(
-        tmp_path, GIBIBYTE, ("a@gpu", "b"), energy=True, energy_rule=rule
-    )
+    _, results = run_on_gpu(tmp_path, GIBIBYTE, ("a@gpu", "b"), energy=True, energy_rule=rule)
     assert results["b"].energy is None
     # A fake engine has no clock of a GPU, and that is said.
     assert "no access to a GPU's clock" in results["a@gpu"].energy.problem

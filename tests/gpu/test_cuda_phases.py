@@ -180,9 +180,10 @@ def test_limits_are_the_rates_that_the_device_was_given(driver):
 
 def test_limits_take_the_largest_matrices_that_fit():
     with emulated(2**22) as small:
+        small.clock.device_seconds = 1e-3
         kept = small.allocate(2**22 - 2**20)
         found = measure_device_limits(small, sides=(512, 128), copy_bytes=2**30)
-        assert found.copy_bytes_per_second == close(2 * 2**18 / LAUNCH)
+        assert found.copy_bytes_per_second == close(2 * 2**18 / 1e-3)
         with pytest.raises(DeviceError, match="expected 3145728 bytes of free memory"):
             measure_device_limits(small, sides=(512,))
         assert limits_words(small).startswith("not measured: the limits of emulated GPU")
@@ -280,7 +281,10 @@ def test_a_worker_tells_energy_memory_limits_and_phases(driver, monkeypatch):
     assert service.do_memory()["device"]["total_bytes"] == driver.memory.capacity
     found = service.do_energy({"blocks": 2, "block_seconds": 0.5, "idle_seconds": 0.2})
     assert found["source"] == "counter" and found["idle_watts"] == close(100.0)
-    spent = [joules * steps for joules, steps in zip(found["joules_per_step"], found["steps"], strict=True)]
+    spent = [
+        joules * steps
+        for joules, steps in zip(found["joules_per_step"], found["steps"], strict=True)
+    ]
     assert spent == close([100.0 * seconds for seconds in found["seconds"]])
     profile = service.do_profile(2)
     assert set(profile["phases"]) == {"forward", "backward"}
@@ -336,7 +340,14 @@ def test_a_launch_that_fails_closes_its_range(driver, monkeypatch):
     assert nvtx.open == [] and nvtx.seen == ["step 1", "step 1/k 2"]
 
 
-@pytest.mark.parametrize("cupy", [None, SimpleNamespace(), SimpleNamespace(cuda=SimpleNamespace(nvtx=SimpleNamespace(available=False)))])
+@pytest.mark.parametrize(
+    "cupy",
+    [
+        None,
+        SimpleNamespace(),
+        SimpleNamespace(cuda=SimpleNamespace(nvtx=SimpleNamespace(available=False))),
+    ],
+)
 def test_without_nvtx_there_are_no_ranges(driver, monkeypatch, cupy):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     assert training("eager").profile(1).launches

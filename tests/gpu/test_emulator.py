@@ -148,7 +148,6 @@ def test_a_missing_barrier_is_wrong_in_both_orders(driver):
         assert (fetched(driver, y, 64).tolist() == expected) == right
 
 
-
 ORDERS = [
     {"reverse": False},
     {"reverse": True},
@@ -188,7 +187,9 @@ def test_either_barrier_of_the_fold_is_missed_in_some_order(place):
     barrier = "__syncthreads();"
     pieces = text.split(barrier)
     # The first two barriers of the text are those of fold_block.
-    planted = barrier.join([*pieces[:place], pieces[place] + pieces[place + 1], *pieces[place + 2 :]])
+    planted = barrier.join(
+        [*pieces[:place], pieces[place] + pieces[place + 1], *pieces[place + 2 :]]
+    )
     assert planted.count(barrier) == text.count(barrier) - 1
     expected, found = two_folds(planted)
     assert any(each != expected for each in found)
@@ -212,6 +213,7 @@ def test_the_order_of_warps_is_drawn_and_repeats_with_its_seed():
     assert all(sorted(each) == list(range(8)) for each in drawn.values())
     assert len(set(drawn.values())) > 2
     assert drawn == {seed: turns(seed=seed) for seed in drawn}
+
 
 def test_indices_run_over_three_axes(driver):
     y = driver.allocate(4 * 2 * 3 * 4 * 5 * 2 * 3)

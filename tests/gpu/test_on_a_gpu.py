@@ -152,7 +152,9 @@ def test_issuing_does_not_wait_and_the_figures_fit_together():
 def test_many_parameters_are_updated_by_one_launch(which):
     """The bits of updates one by one, in both engines, and of a recorded step."""
     workload = Heads() if which == "sgd" else SmallGan()
-    case, parameters, inputs = drawn(workload, {**HEADS, "mode": "training"} if which == "sgd" else {})
+    case, parameters, inputs = drawn(
+        workload, {**HEADS, "mode": "training"} if which == "sgd" else {}
+    )
     many = prepared("eager", workload, case, parameters, inputs)
     each = prepared("eager", workload, case, parameters, inputs, {"multi_tensor": "off"})
     gathered = prepared("static", workload, case, parameters, inputs)

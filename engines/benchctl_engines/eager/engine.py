@@ -13,8 +13,8 @@ from ..contract import (
     Array,
     Availability,
     Case,
-    DeviceLimits,
     DeviceFinding,
+    DeviceLimits,
     EngineOptions,
     Objectives,
     Paradigm,
@@ -223,7 +223,7 @@ class EagerRunner:
         )
 
     def profile(self, steps: int) -> StepProfile:
-        """Times of the kernel calls, in the order in which they run, and of the phases of a step."""
+        """Times of the kernel calls, in the order in which they run, and of the phases."""
         clock = LaunchClock()
         with phases_entered(self, clock.enter):
             found = profile_steps(self.device, self.step, steps, clock)

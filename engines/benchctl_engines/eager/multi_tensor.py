@@ -7,6 +7,7 @@ launch gives the bits that the operations one by one give.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..devices.cpu import Device
@@ -69,14 +70,21 @@ class MultiTensor:
             ]
             specs = tuple(target.spec for target, _ in pairs)
             plan = self._plan(
-                ("assign_sub_scaled", scale, specs), lambda: self._scaled_plan(specs, scale)
+                ("assign_sub_scaled", scale, specs), partial(self._scaled_plan, specs, scale)
             )
             for target, _ in pairs:
                 note_assignment(target)
-            plan.run([_addresses(target, target, given) for target, given in pairs], (), plan.numbers)
+            plan.run(
+                [_addresses(target, target, given) for target, given in pairs], (), plan.numbers
+            )
 
     def update_each(
-        self, ops: Any, name: str, rule: Rule, tensors: Sequence[Sequence[Any]], shared: Sequence[Any]
+        self,
+        ops: Any,
+        name: str,
+        rule: Rule,
+        tensors: Sequence[Sequence[Any]],
+        shared: Sequence[Any],
     ) -> list[tuple[Any, ...]]:
         """What `rule` makes of each parameter's arrays; see `CudaVocabulary.update_each`."""
         dtypes = {each.dtype for each in (*(t for row in tensors for t in row), *shared)}

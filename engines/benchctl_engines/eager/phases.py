@@ -31,9 +31,7 @@ def phases_entered(runner: EagerRunner, enter: Callable[[str], None]) -> Iterato
         update(*arguments)
 
     workload = _EnteringWorkload(runner._workload, enter)
-    with replaced(
-        runner, _program=entering_program, _update=entering_update, _workload=workload
-    ):
+    with replaced(runner, _program=entering_program, _update=entering_update, _workload=workload):
         yield
 
 

@@ -165,7 +165,9 @@ class _Writer:
         ]
         lines += [f"Pack<{kind}, {width}> {name}_pack;" for name, kind in self.outputs]
         lines += ["#pragma unroll", f"for (int k = 0; k < {width}; k++)"]
-        lines.append("    " + self._call([f"{name}_pack.at[k]" for name, _ in self.inputs], ".at[k]"))
+        lines.append(
+            "    " + self._call([f"{name}_pack.at[k]" for name, _ in self.inputs], ".at[k]")
+        )
         return [*lines, *(f"store<{width}>({name} + at, {name}_pack);" for name, _ in self.outputs)]
 
     def _single(self) -> list[str]:

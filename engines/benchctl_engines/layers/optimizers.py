@@ -46,8 +46,8 @@ class SGD:
     ) -> dict[str, Any]:
         """New values of the parameters that have a gradient, and of their velocities."""
         if self.momentum == 0.0:
-            rows = [(parameters[name], gradient) for name, gradient in gradients.items()]
-            made = _each(ops, "sgd_update", self._moved, rows)
+            pairs = [(parameters[name], gradient) for name, gradient in gradients.items()]
+            made = _each(ops, "sgd_update", self._moved, pairs)
             return {name: value for name, (value,) in zip(gradients, made, strict=True)}
         rows = [
             (parameters[name], _slot(parameters, self._velocity(name)), gradient)
@@ -122,19 +122,28 @@ class Adam:
             weights.append(new[slot])
         rate = ops.divide(self.learning_rate, weights[0])
         scale = ops.sqrt(weights[1])
-        slots = [tuple(f"{self.name}/moment_{order}/{name}" for order in (1, 2)) for name in gradients]
+        slots = [
+            tuple(f"{self.name}/moment_{order}/{name}" for order in (1, 2)) for name in gradients
+        ]
         rows = [
             (parameters[name], *(_slot(parameters, slot) for slot in own), gradient)
             for own, (name, gradient) in zip(slots, gradients.items(), strict=True)
         ]
         made = _each(ops, "adam_update", self._moved, rows, (rate, scale))
-        for name, own, (value, *moments) in zip(gradients, slots, made, strict=True):
-            new.update(zip(own, moments, strict=True))
+        for name, own, (value, *averages) in zip(gradients, slots, made, strict=True):
+            new.update(zip(own, averages, strict=True))
             new[name] = value
         return new
 
     def _moved(
-        self, ops: Any, parameter: Any, first: Any, second: Any, gradient: Any, rate: Any, scale: Any
+        self,
+        ops: Any,
+        parameter: Any,
+        first: Any,
+        second: Any,
+        gradient: Any,
+        rate: Any,
+        scale: Any,
     ) -> tuple[Any, ...]:
         first = _average(ops, first, self.beta_1, gradient)
         second = _average(ops, second, self.beta_2, ops.multiply(gradient, gradient))

@@ -40,9 +40,7 @@ def profile_program(
     return clock.profile(step_seconds)
 
 
-def _entering(
-    clock: LaunchClock, phase: str, launch: Callable[..., Any]
-) -> Callable[..., Any]:
+def _entering(clock: LaunchClock, phase: str, launch: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arrays: Any) -> Any:
         clock.enter(phase)
         return launch(*arrays)

@@ -135,7 +135,9 @@ static void emu_fiber() {
         emu.body(emu.arguments);
         emu_finish();
         int thread = emu.next;
-        if (thread >= 0 && thread < emu.threads && thread / 32 == emu.current / 32) {
+        // In a drawn order the thread after the last of this warp may have run long ago.
+        if (thread >= 0 && thread < emu.threads && thread / 32 == emu.current / 32 &&
+            emu.state[thread] == EMU_NEW) {
             emu.next += emu.step;
             emu.fiber_of[thread] = self;
             emu_place(thread);

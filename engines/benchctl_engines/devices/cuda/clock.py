@@ -55,7 +55,7 @@ class CudaClock:
         self._driver.synchronize()
 
     def state(self) -> DeviceState:
-        """Clock, heat, throttle reasons, power and energy, with the management library installed."""
+        """Clock, heat, throttle reasons, power and energy, where the management library is."""
         if self._sensors is None:
             return DeviceState()
         found = self._sensors.sample()
@@ -81,9 +81,9 @@ def _sensors(driver: Driver) -> Nvml | None:
 class CudaLaunchClock(LaunchClock):
     """Times launches on the device: a mark before and one behind each, read after the step.
 
-    The marks themselves take about a microsecond between launches, and none within them. `hold` keeps
-    the device busy for some seconds: from the second step on it has all launches before it begins,
-    so that no gap in the issuing counts as time of a kernel.
+    The marks themselves take about a microsecond between launches, and none within them. `hold`
+    keeps the device busy for some seconds: from the second step on it has all launches before it
+    begins, so that no gap in the issuing counts as time of a kernel.
     """
 
     def __init__(

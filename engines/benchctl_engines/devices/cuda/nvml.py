@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-
 # Bits of nvmlClocksEventReasons, by what they mean for a measurement.
 _SPOILING = {
     0x8: "hardware slowdown",

@@ -83,7 +83,7 @@ def _scaled(delta: Value) -> tuple[Value, float] | None:
 
 
 def _is_made_elementwise(delta: Value, private: Callable[[Value], bool]) -> bool:
-    """Whether a difference comes out of a loop; not of a scaled gradient that comes from elsewhere."""
+    """Whether a difference comes out of a loop, and not of a gradient that comes from elsewhere."""
     if delta.node.primitive.scalar is None or not private(delta):
         return False
     found = _scaled(delta)
