@@ -15,14 +15,13 @@ from report_records import slides_run
 
 from benchctl.claims import user_programs
 from benchctl.claims.catalogue import CLAIMS
-from benchctl.claims.evaluation import Judged, judge_run
+from benchctl.claims.evaluation import Judged, judge_run, newest_claims, without_claims
 from benchctl.claims.evidence import SETTINGS
 from benchctl.claims.lines_of_code import lines_of_code
 from benchctl.claims.plan import cases_of, plan_claims
 from benchctl.claims.user_programs import MISTAKES, condensed, last_words, marked_lines, names_line
 from benchctl.claims.verdicts import Outcome, Verdict
 from benchctl.cli import main
-from benchctl.report.build import build_report
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.claims import claim_sections
 from benchctl.report.claims import counted_verdicts, verdict_words
@@ -328,7 +327,8 @@ def whole_run() -> Run:
 
 def test_from_gives_the_verdicts_of_a_stored_run_again(whole_run: Run, tmp_path: Path) -> None:
     write_run(tmp_path, whole_run)
-    write_run(tmp_path, dataclasses.replace(slides_run(), started_utc="2026-12-01T00:00:00Z"))
+    later = dataclasses.replace(slides_run(), started_utc="2026-12-01T00:00:00Z")
+    write_run(tmp_path, later)
     told = {each.claim.name: each.verdict.value for each in judge_run(whole_run)}
     result = invoke(tmp_path, "--from", "last", "--json")
     assert result.exit_code == 0, result.output
@@ -413,17 +413,11 @@ def test_every_claim_has_a_section_with_a_chart_or_what_to_do(whole_run: Run) ->
             assert len(section.table.rows) == len(judged.observations)
 
 
-def test_cases_of_claims_stay_out_of_the_other_charts(whole_run: Run, tmp_path: Path) -> None:
+def test_cases_of_claims_stay_out_of_the_other_charts(whole_run: Run) -> None:
     slides = slides_run()
-    machine = dict(slides.machine)
-    same = dataclasses.replace(whole_run, machine=machine, started_utc="2026-12-01T00:00:00Z")
-    alone = build_report([slides], tmp_path / "alone")
-    both = build_report([slides, same], tmp_path / "both")
-    names = {path.name for path in both.pngs}
-    assert {path.name for path in alone.pngs} < names
-    assert {"claims.png", "claim-winograd.png"} <= names
-    for path in alone.svgs:
-        assert path.read_bytes() == (tmp_path / "both" / "pictures" / path.name).read_bytes()
+    older = dataclasses.replace(whole_run, started_utc="2020-01-01T00:00:00Z")
+    assert without_claims([slides, whole_run, older]) == [slides]
+    assert list(newest_claims([whole_run, older, slides]).values()) == [whole_run]
 
 
 def test_the_page_of_claims_is_up_to_date() -> None:

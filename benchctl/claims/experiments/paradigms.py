@@ -50,8 +50,9 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
         if difference is None:
             observations.append(missing(what, "not compared", judged=False))
         else:
-            seen = f"largest difference {difference:g}"
-            observations.append(checked(what, difference == 0, seen, judged=False))
+            seen = f"largest difference {float(difference):g}"
+            same = float(difference) == 0
+            observations.append(checked(what, same, seen, judged=False))
         observations += _ladder(evidence, case)
     return tuple(observations)
 
