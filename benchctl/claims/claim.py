@@ -48,4 +48,3 @@ STEADY: Mapping[str, Any] = {
 }
 ROUNDS = 9
 """Enough for an interval of 95 % that one round in nine cannot break."""
-

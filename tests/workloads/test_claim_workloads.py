@@ -129,6 +129,7 @@ def test_layers_take_fewer_lines_than_plain_operations():
 # Mistakes ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     ("fault", "engine", "error"),
     [
