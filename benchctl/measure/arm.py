@@ -306,6 +306,10 @@ class ArmRun:
         self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
         return self._request("profile", seconds, steps=steps)
 
+    def graphs(self) -> Message:
+        """The graphs of the step; see `benchctl.measure.graph_message`."""
+        return self._request("graphs", self._settings.sample_timeout_seconds)
+
     def save_outputs(self, folder: Path) -> None:
         """Write the outputs of the first step to files."""
         seconds = self._settings.prepare_timeout_seconds
