@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
+from benchctl.measure.batches import BatchesRunner, Inputs, batch_name, draw_batches
 from benchctl.measure.clock import Clock, ImportTimer, seconds_since
 from benchctl.measure.memory import PeakMeter
 from benchctl.measure.planted import worker_clock
@@ -90,7 +91,7 @@ class WorkerService:
         self._runner: Runner | None = None
         self._workload: Workload | None = None
         self._case: Mapping[str, Any] = {}
-        self._inputs: dict[str, Array] = {}
+        self._batches: list[Inputs] = []
         self._precision = STRICT
         self._watch: Any = None
         self._step_seconds = 0.0
@@ -153,23 +154,25 @@ class WorkerService:
         _require(engine.supports(program, case))
         self._memory.start()
         self._memory.pause()
-        self._inputs = self._draw_inputs(input_seed)
+        self._batches = self._draw_batches(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
         self._memory.resume()
         with ImportTimer(self._clock) as imports:
             elapsed = self._begin("build", imports)
-            runner = engine.prepare(
-                program, case, parameters, self._inputs, EngineOptions(**options)
+            runner: Runner = engine.prepare(
+                program, case, parameters, self._batches[0], EngineOptions(**options)
             )
             # Only the engine holds the parameters from here on: it may replace them.
             del parameters
+            if len(self._batches) > 1:
+                runner = BatchesRunner(runner, self._batches)
             self._runner = runner
             runner.build()
             build_seconds = elapsed()
             elapsed = self._begin("compile", imports)
             runner.compile()
             compile_seconds = elapsed()
-            runner.load(self._inputs)
+            self._load_batches()
             elapsed = self._begin("first_run", imports)
             runner.step()
             first_run_seconds = elapsed()
@@ -190,7 +193,7 @@ class WorkerService:
             load_reference(Path(folder)),
             workload,
             self._case,
-            self._inputs,
+            self._batches[0],
             self._precision,
         )
         if verification.ok:
@@ -233,11 +236,11 @@ class WorkerService:
 
     def do_load(self, seed: int) -> Message:
         """Draw the inputs of a round; their drawing counts as nobody's time or memory."""
-        runner, _ = self._prepared()
+        self._prepared()
         self._memory.pause()
-        self._inputs = self._draw_inputs(seed)
+        self._batches = self._draw_batches(seed)
         self._memory.resume()
-        runner.load(self._inputs)
+        self._load_batches()
         return {}
 
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
@@ -355,13 +358,15 @@ class WorkerService:
         from benchctl_workloads.reference import reference_steps
 
         self._workload, self._case = load_workload(workload), case
-        inputs = self._draw_inputs(input_seed)
+        inputs, *others = self._draw_batches(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
         # One seed of a plan is that of the parameters and of every engine's random operations.
         reference = reference_steps(self._workload, case, parameters, inputs, seed=parameter_seed)
         start = self._clock.now_ns()
         outputs = next(reference)
         step_seconds = seconds_since(self._clock, start)
+        if others:
+            outputs = self._of_all_batches(outputs, others, parameters, parameter_seed)
         names = list(outputs)
         save_reference(Path(folder), outputs, parameters)
         if self._workload.step(case) == "training" and losses(outputs):
@@ -385,11 +390,33 @@ class WorkerService:
 
         return elapsed_seconds
 
-    def _draw_inputs(self, seed: int) -> dict[str, Array]:
+    def _draw_batches(self, seed: int) -> list[Inputs]:
         import numpy as np
 
         assert self._workload is not None, "inputs come after the workload"
-        return self._workload.inputs(self._case, np.random.default_rng(seed))
+        return draw_batches(self._workload, self._case, np.random.default_rng(seed))
+
+    def _load_batches(self) -> None:
+        runner, _ = self._prepared()
+        several: Any = self._batches
+        runner.load(several if len(several) > 1 else several[0])
+
+    def _of_all_batches(
+        self,
+        first: Mapping[str, Array],
+        others: list[Inputs],
+        parameters: Mapping[str, Array],
+        seed: int,
+    ) -> dict[str, Array]:
+        """The reference of every batch, under the names that `BatchesRunner` gives outputs."""
+        from benchctl_workloads.reference import reference_outputs
+
+        assert self._workload is not None
+        outputs = {batch_name(name, 0): array for name, array in first.items()}
+        for place, inputs in enumerate(others, 1):
+            found = reference_outputs(self._workload, self._case, parameters, inputs, seed)
+            outputs |= {batch_name(name, place): array for name, array in found.items()}
+        return outputs
 
     def _user_file(self) -> Path | None:
         """The file of a user's own workload."""

@@ -32,6 +32,7 @@ from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from . import control_flow
 from .entries import Leaf
 from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
@@ -64,6 +65,7 @@ class EagerVocabulary(InHouseVocabulary):
     multiply = staticmethod(multiply)
     divide = staticmethod(divide)
     sum = staticmethod(tensor_sum)
+    _control = control_flow
 
     def __init__(self, device: Device, seed: int = 0) -> None:
         self._device = device
@@ -183,14 +185,22 @@ class EagerRunner:
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
         results = {name: each.numpy() for name, each in self._results.items()}
-        for name, each in zip(self._gradient_names, self._gradients, strict=False):
+        for name, each, source in zip(
+            self._gradient_names, self._gradients, self._sources, strict=False
+        ):
             if each is None:
-                raise _no_gradient(name.removeprefix("grad_"))
+                each = self._untaken(name.removeprefix("grad_"), source)
             results[name] = each.numpy()
         if self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.numpy()
         return results
+
+    def _untaken(self, name: str, source: Tensor) -> Tensor:
+        """The gradient of what no branch taken depended on: zeros."""
+        if not self._ops.branched:
+            raise _no_gradient(name)
+        return tensor(np.zeros(source.shape, source.dtype), device=self.device)
 
     def facts(self) -> RunnerFacts:
         """Kernels used so far, in order of first use, and the pool's peak."""
@@ -249,7 +259,7 @@ class UpdatingRunner(EagerRunner):
         given = {}
         for name, gradient in zip(self._wanted, found, strict=True):
             if gradient is None:
-                raise _no_gradient(name)
+                gradient = self._untaken(name, parameters[name])
             given[name] = gradient
         self._results = outputs.values
         with no_grad():
