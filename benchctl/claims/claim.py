@@ -40,12 +40,11 @@ class Claim:
 
 
 # How the cases of a claim are measured where nothing else is said: the steady step alone, a new
-# process after three rounds, and starts that the cache of compiled loops makes short.
+# process after five rounds, and starts that the cache of compiled loops makes short.
 STEADY: Mapping[str, Any] = {
     "cold": False,
-    "restart_every": 3,
+    "restart_every": 5,
     "warm_up": {"min_seconds": 0.1, "limit_seconds": 2.0},
 }
 ROUNDS = 9
 """Enough for an interval of 95 % that one round in nine cannot break."""
-

@@ -27,9 +27,7 @@ class Judged:
 
     def with_outcome(self, outcome: Outcome) -> tuple[Observation, ...]:
         """What was judged and came out so."""
-        return tuple(
-            each for each in self.observations if each.judged and each.outcome is outcome
-        )
+        return tuple(each for each in self.observations if each.judged and each.outcome is outcome)
 
     @property
     def gap(self) -> Observation | None:

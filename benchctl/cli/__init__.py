@@ -27,6 +27,7 @@ VERBS = {
     "export": ("benchctl.cli.export_run:export_run", "Write a run in another tool's format."),
     "import": ("benchctl.cli.import_results:import_results", "Read another tool's results."),
     "explain": ("benchctl.cli.explain:explain", "Show what an engine makes of a workload."),
+    "graph": ("benchctl.cli.graph:graph", "Draw a step's graph before and after the passes."),
     "profile": ("benchctl.cli.profile:profile", "Show where a step's time goes, by kernel."),
     "ablate": ("benchctl.cli.ablate:ablate", "Show what each pass of the static engine is worth."),
     "claims": ("benchctl.cli.claims:claims", "Judge the lecture's claims by experiments."),

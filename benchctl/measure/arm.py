@@ -346,6 +346,10 @@ class ArmRun:
         seconds = self._settings.sample_timeout_seconds
         return self._request("device_limits", seconds, device=self.result.arm.device)
 
+    def graphs(self) -> Message:
+        """The graphs of the step; see `benchctl.measure.graph_message`."""
+        return self._request("graphs", self._settings.sample_timeout_seconds)
+
     def save_outputs(self, folder: Path) -> None:
         """Write the outputs of the first step to files."""
         seconds = self._settings.prepare_timeout_seconds

@@ -52,6 +52,14 @@ if TYPE_CHECKING:
 Handler = Callable[..., Message]
 Report = Callable[[str], None]
 
+_WITHOUT_GRAPH = {
+    "static": "tells nothing of its graph",
+    "eager": "runs operations as they are called and keeps no graph of the step",
+    "manual": "calls a step that was written by hand: it has no graph",
+    "peer": "is a framework, which keeps its graph to itself",
+}
+"""Why an engine of a paradigm has no graph to draw."""
+
 
 def ignore_report(doing: str) -> None:
     """What a worker does with its progress where nobody listens."""
@@ -334,6 +342,20 @@ class WorkerService:
             "launches": [asdict(each) for each in found.launches],
             "phases": dict(getattr(found, "phases", {})),
         }
+
+    def do_graphs(self) -> Message:
+        """The graph of the step, as it was recorded and as it runs."""
+        from benchctl.measure.graph_message import graphs_message
+        from benchctl_engines.contract import GraphRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, GraphRunner):
+            assert self._engine is not None
+            why = _WITHOUT_GRAPH[self._engine.paradigm]
+            raise ArmFailure(
+                "unavailable", f"{self._engine.name} {why}", "draw one that has: --engine static"
+            )
+        return graphs_message(runner.graphs())
 
     def do_save_outputs(self, folder: str) -> Message:
         """Write the outputs of the last step to `folder`."""

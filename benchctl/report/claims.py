@@ -37,15 +37,14 @@ def verdict_words(judged: Judged) -> str:
     """`holds here`, `depends: holds for ...; not for ...`, `not measured here: why; what to do`."""
     verdict = judged.verdict
     if verdict is Verdict.DEPENDS:
-        holds, fails = (
-            _named(judged.with_outcome(outcome)) for outcome in (Outcome.FOR, Outcome.AGAINST)
-        )
-        return f"{verdict.value}: holds for {holds}; not for {fails}"
+        holds = _named(judged.with_outcome(Outcome.FOR))
+        fails = _named(judged.with_outcome(Outcome.AGAINST))
+        return f"depends: holds for {holds}; not for {fails}"
     if verdict is Verdict.UNDECIDED:
-        return f"{verdict.value}: {_undecided(judged)}"
+        return f"not decided here: {_undecided(judged)}"
     if verdict is Verdict.NOT_MEASURED:
-        return f"{verdict.value}: {gap_words(judged)}"
-    return verdict.value
+        return f"not measured here: {gap_words(judged)}"
+    return str(verdict.value)
 
 
 def gap_words(judged: Judged) -> str:
@@ -107,9 +106,7 @@ def outcome_word(observation: Observation) -> str:
 def result_words(judged: Judged) -> str:
     """The judged observations that were seen, the first few of them, in one line."""
     seen = [
-        each
-        for each in judged.observations
-        if each.judged and each.outcome is not Outcome.MISSING
+        each for each in judged.observations if each.judged and each.outcome is not Outcome.MISSING
     ]
     words = [f"{each.what}: {observation_words(each)}" for each in seen[:MOST_NAMED]]
     left = len(seen) - len(words)

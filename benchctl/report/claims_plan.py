@@ -30,9 +30,7 @@ def claims_plan_lines(claims: Sequence[Claim], plan: Plan) -> list[str]:
         rows.append([*row, _share(len(cases), plan), skipped.get(claim.name, ("", ""))[0]])
     columns = tuple(Column(title, align_right=title in _NUMBERS) for title in _TITLES)
     table = Table(columns, tuple(tuple(row) for row in rows))
-    gone = {
-        arm: reason for arm, (reason, _) in plan.settings[SETTINGS]["unavailable"].items()
-    }
+    gone = {arm: reason for arm, (reason, _) in plan.settings[SETTINGS]["unavailable"].items()}
     return [
         *render_table(table),
         "",

@@ -60,7 +60,7 @@ def planted_run(
         cases.append(CaseResult(case, tuple(arms)))
     made = make_run(cases, plan.arms, suite="claims")
     return Run(
-        made.run_id,
+        "20261123T101500-3f2a9c1b-0000c1a1",
         made.started_utc,
         plan,
         made.machine,

@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 from claims_records import HIDDEN, NAMED, even, planted_run
 from click.testing import CliRunner, Result
-from documents import ROOT
 from record_factory import write_run
 from report_records import slides_run
 
 from benchctl.claims import user_programs
 from benchctl.claims.catalogue import CLAIMS
-from benchctl.claims.evaluation import Judged, judge_run
+from benchctl.claims.evaluation import Judged, judge_run, newest_claims, without_claims
 from benchctl.claims.evidence import SETTINGS
 from benchctl.claims.lines_of_code import lines_of_code
 from benchctl.claims.plan import cases_of, plan_claims
 from benchctl.claims.user_programs import MISTAKES, condensed, last_words, marked_lines, names_line
 from benchctl.claims.verdicts import Outcome, Verdict
 from benchctl.cli import main
-from benchctl.report.build import build_report
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.claims import claim_sections
 from benchctl.report.claims import counted_verdicts, verdict_words
 from benchctl.report.claims_page import NOT_YET, PAGE, RUN, claims_page, load_claims_run
 from benchctl.store.reader import load_store
 from benchctl.store.record import ArmResult, Run
+
+ROOT = Path(__file__).parents[2]
 
 DECK = {
     "graph": "a program is a graph of nodes and edges",
@@ -310,15 +310,15 @@ def test_lines_of_code_leave_out_what_is_no_code() -> None:
 # The command ---------------------------------------------------------------------------------
 
 
-def everything(**changes) -> Run:
-    """A run of all claims with facts for those that need some."""
+def everything(*names: str, **changes) -> Run:
+    """A run of these claims, or of all, with facts for those that need some."""
     facts = {
         "graph": {"static": {"lines": ['Tensor("constant:0", shape=(), dtype=int32)', "1"]}},
         "errors": {"static": dict.fromkeys(MISTAKES, NAMED)},
         "export": {"one": {"title": "a step", "ok": True, "error": 1e-7, "nodes": 12}},
         "layers": {"layers": 14, "plain": 30, "by hand": 50},
     }
-    return planted_run(facts=facts, seconds=slower("eager", 1.4), **changes)
+    return planted_run(*names, facts=facts, seconds=slower("eager", 1.4), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -326,35 +326,38 @@ def whole_run() -> Run:
     return everything()
 
 
-def test_from_gives_the_verdicts_of_a_stored_run_again(whole_run: Run, tmp_path: Path) -> None:
-    write_run(tmp_path, whole_run)
-    write_run(tmp_path, dataclasses.replace(slides_run(), started_utc="2026-12-01T00:00:00Z"))
-    told = {each.claim.name: each.verdict.value for each in judge_run(whole_run)}
+def test_from_gives_the_verdicts_of_a_stored_run_again(tmp_path: Path) -> None:
+    run = everything("graph", "intermediates", "export", "layers")
+    write_run(tmp_path, run)
+    later = dataclasses.replace(slides_run(), started_utc="2026-12-01T00:00:00Z")
+    write_run(tmp_path, later)
+    told = {each.claim.name: each.verdict.value for each in judge_run(run)}
     result = invoke(tmp_path, "--from", "last", "--json")
     assert result.exit_code == 0, result.output
     found = {each["name"]: each["verdict"] for each in json.loads(result.stdout)["claims"]}
     assert found == told
-    text = invoke(tmp_path, "--from", whole_run.run_id)
+    text = invoke(tmp_path, "--from", run.run_id)
     assert text.exit_code == 0
-    for each in judge_run(whole_run):
+    for each in judge_run(run):
         assert f"\n{each.claim.name}: {each.verdict.value}" in text.stdout
-    assert counted_verdicts(judge_run(whole_run)) in text.stdout
+    assert counted_verdicts(judge_run(run)) in text.stdout
     markdown = invoke(tmp_path, "--from", "last", "--markdown")
-    assert "| winograd |" in markdown.stdout
+    assert "| intermediates |" in markdown.stdout
 
 
-def test_exit_codes_tell_failures_gaps_and_open_claims(whole_run: Run, tmp_path: Path) -> None:
-    write_run(tmp_path, whole_run)
+def test_exit_codes_tell_failures_gaps_and_open_claims(tmp_path: Path) -> None:
+    write_run(tmp_path, everything("graph", "tensorboard"))
     assert invoke(tmp_path, "--from", "last", "--strict").exit_code == 3
-    crashed = everything(change=_crash_once())
+    crashed = everything("gradients", change=_crash_once())
     write_run(tmp_path / "crashed", crashed)
     assert invoke(tmp_path / "crashed", "--from", "last").exit_code == 5
     nothing = planted_run("export", facts={})
     write_run(tmp_path / "nothing", nothing)
     assert invoke(tmp_path / "nothing", "--from", "last").exit_code == 6
     assert invoke(tmp_path / "empty", "--from", "last").exit_code == 6
-    write_run(tmp_path / "other", slides_run())
-    other = invoke(tmp_path / "other", "--from", slides_run().run_id)
+    small = dataclasses.replace(slides_run(), cases=slides_run().cases[:1])
+    stored = write_run(tmp_path / "other", small)
+    other = invoke(tmp_path / "other", "--from", stored.run_id)
     assert other.exit_code == 2 and "was not measured for claims" in other.output
 
 
@@ -413,17 +416,11 @@ def test_every_claim_has_a_section_with_a_chart_or_what_to_do(whole_run: Run) ->
             assert len(section.table.rows) == len(judged.observations)
 
 
-def test_cases_of_claims_stay_out_of_the_other_charts(whole_run: Run, tmp_path: Path) -> None:
+def test_cases_of_claims_stay_out_of_the_other_charts(whole_run: Run) -> None:
     slides = slides_run()
-    machine = dict(slides.machine)
-    same = dataclasses.replace(whole_run, machine=machine, started_utc="2026-12-01T00:00:00Z")
-    alone = build_report([slides], tmp_path / "alone")
-    both = build_report([slides, same], tmp_path / "both")
-    names = {path.name for path in both.pngs}
-    assert {path.name for path in alone.pngs} < names
-    assert {"claims.png", "claim-winograd.png"} <= names
-    for path in alone.svgs:
-        assert path.read_bytes() == (tmp_path / "both" / "pictures" / path.name).read_bytes()
+    older = dataclasses.replace(whole_run, started_utc="2020-01-01T00:00:00Z")
+    assert without_claims([slides, whole_run, older]) == [slides]
+    assert list(newest_claims([whole_run, older, slides]).values()) == [whole_run]
 
 
 def test_the_page_of_claims_is_up_to_date() -> None:

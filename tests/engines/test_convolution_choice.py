@@ -21,7 +21,7 @@ CHOSEN = {"best": "winograd", "direct": "direct", "im2col": "im2col"}
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("engine", ["static", "eager"])
 def test_what_is_left_out_is_not_chosen_and_the_results_stay(engine, layout, direction):
-    given = {"layer": "conv3_1", "image_size": 32, "layout": layout, "direction": direction}
+    given = {"layer": "conv3_1", "image_size": 64, "layout": layout, "direction": direction}
     case = make_case(LAYOUT, given)
     rng = np.random.default_rng(4)
     parameters, inputs = LAYOUT.parameters(case, rng), LAYOUT.inputs(case, rng)

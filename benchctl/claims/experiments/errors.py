@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 from benchctl.claims.claim import ROUNDS, STEADY, Claim, Facts
@@ -16,6 +17,8 @@ from benchctl.store.record import Plan
 WORKLOAD = "debugging"
 DECLARATIVE = ("static", "tf-function", "tf-graph", "jax")
 IMPERATIVE = ("eager", "numpy", "torch")
+MOST_WORDS = 120
+"""Characters of a message that are shown."""
 _WORDS = {"wrong_shape": "a wrong shape", "nan": "a NaN", "missing_feed": "a missing feed"}
 
 
@@ -46,7 +49,8 @@ def _mistake(facts: Mapping[str, Any], engine: str, mistake: str) -> Observation
     told, judged = facts.get(engine, {}), engine in DECLARATIVE
     if mistake not in told:
         return missing(what, *told_gap(facts, engine), judged=judged)
-    words = last_words(told[mistake]) or "nothing was shown"
+    message = last_words(told[mistake]) or "nothing was shown"
+    words = shorten(message, MOST_WORDS, placeholder=" ...")
     named = names_line(told[mistake])
     place = f"{told[mistake]['file']}:{told[mistake]['line']}" if named else "line not named"
     return Observation(what, outcome_of_check(not named), seen=f"{place}: {words}", judged=judged)

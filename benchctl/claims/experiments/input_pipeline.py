@@ -26,9 +26,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
             found.append(evidence.times_of_cases(what, none[0], ahead[0], ENGINE))
         if ahead and ready:
             what = f"{AHEAD[1]} batches ahead, prepared in {prepare} / batches that were ready"
-            found.append(
-                evidence.times_of_cases(what, ahead[0], ready[0], ENGINE, judged=False)
-            )
+            found.append(evidence.times_of_cases(what, ahead[0], ready[0], ENGINE, judged=False))
     return tuple(found) or (missing("batches ahead", *evidence.skipped),)
 
 

@@ -36,9 +36,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
     if layered and plain:
         for engine in OURS:
             what = f"{engine}: with layers / plain"
-            found.append(
-                evidence.times_of_cases(what, layered[0], plain[0], engine, judged=False)
-            )
+            found.append(evidence.times_of_cases(what, layered[0], plain[0], engine, judged=False))
     else:
         found.append(missing("one network with layers and without", *evidence.skipped))
     return tuple(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchctl.claims.claim import ROUNDS, STEADY
 from benchctl.plan.suites import SuiteEntry
 
@@ -13,7 +15,7 @@ VGG = {"layout": ("NHWC",), "head": ("fc",), "image_size": ("64",), "width": ("1
 """VGG16 with a quarter of its channels: layers enough for every pass, seconds enough for none."""
 
 
-def product(axes: dict[str, tuple[str, ...]], *arms: str) -> SuiteEntry:
+def product(axes: Mapping[str, tuple[str, ...]], *arms: str) -> SuiteEntry:
     """The gradient of sum(x*y*z)."""
     return SuiteEntry("xyz", axes, arms=arms, rounds=ROUNDS, measure=STEADY)
 

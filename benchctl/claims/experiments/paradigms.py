@@ -31,9 +31,10 @@ def probe(plan: Plan) -> Facts:
     for case in plan.cases:
         arms = {arm.id: arm for arm in arms_of_case(plan, case.id)}
         if ALL_OFF in arms and "eager" in arms:
-            with suppress(ArmFailure):
+            # An engine that cannot run the case is told by the case itself.
+            with suppress(ArmFailure, KeyError):
                 others = differences(plan, case, arms[ALL_OFF], [arms["eager"]])
-                found.update({case.id: each for each in others.values()})
+                found[case.id] = others["eager"]
     return found
 
 
@@ -50,8 +51,9 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
         if difference is None:
             observations.append(missing(what, "not compared", judged=False))
         else:
-            seen = f"largest difference {difference:g}"
-            observations.append(checked(what, difference == 0, seen, judged=False))
+            seen = f"largest difference {float(difference):g}"
+            same = float(difference) == 0
+            observations.append(checked(what, same, seen, judged=False))
         observations += _ladder(evidence, case)
     return tuple(observations)
 

@@ -18,6 +18,7 @@ from ..contract import (
     Paradigm,
     Program,
     RunnerFacts,
+    StepGraphs,
     StepProfile,
     Switch,
 )
@@ -26,6 +27,7 @@ from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from ..kernels.convolution_choice import left_out
+from .description import describe_compiled, describe_recorded
 from .graph import Value
 from .phases import launch_phases, time_phases
 from .profile import profile_program
@@ -189,6 +191,17 @@ class StaticRunner:
         for each in report.passes:
             counts.update((f"{each.name}.{name}", count) for name, count in each.counts.items())
         return RunnerFacts(report.kernels, tuple(notes), counts, f"{report}\n\n{report.source}")
+
+    def graphs(self) -> StepGraphs:
+        """The step as it was recorded, and as it was compiled."""
+        session = self._open_session()
+        outputs = [name for name in self._names if name != "updates"]
+        parameters = self._arrays[0].keys()
+        program = session.compiled(self._fetches, list(self._placeholders.values()))
+        return StepGraphs(
+            describe_recorded(session.recorded(self._fetches), outputs, parameters),
+            describe_compiled(program, outputs, parameters),
+        )
 
     def profile(self, steps: int) -> StepProfile:
         """Times of the launches, in the order in which they run, and of the phases of a step."""

@@ -19,7 +19,7 @@ from .launch import Target
 from .passes.pipeline import optimise
 from .program import NOT_FED, Launch, Program, State, all_bodies, compile_program
 from .sources import placeholder_source
-from .step_graph import PassReport, pruned
+from .step_graph import PassReport, StepGraph, pruned
 from .switches import PassSwitches
 
 KEPT_PROGRAMS = 16
@@ -261,6 +261,11 @@ class Session:
                     f"{node.outputs[0].spec}; add it to feed_dict"
                     f"   (made at {node.origin.describe()})"
                 )
+
+    def recorded(self, fetches: Any) -> StepGraph:
+        """What these fetches need of the graph, before any pass."""
+        values, _, _ = _flatten(fetches)
+        return pruned(self.graph.nodes, tuple(values))
 
     def compiled(self, fetches: Any, feeds: Sequence[Value] | None = None) -> Program:
         """The program that runs these fetches; `feeds` are all placeholders they need if None."""

@@ -37,10 +37,11 @@ class LayerApi(Workload):
 
     def inputs(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         images = rng.standard_normal((case["batch"], SIDE, SIDE, 1), dtype=np.float32)
-        return {"images": images, "labels": rng.integers(0, CLASSES, case["batch"])}
+        return {"images": images, "labels": rng.integers(0, CLASSES, (case["batch"],))}
 
     def parameters(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
-        return STYLES[case["style"]].initial_parameters(rng)
+        made: dict[str, Array] = STYLES[case["style"]].initial_parameters(rng)
+        return made
 
     def program(
         self, ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case

@@ -1,0 +1,193 @@
+"""Where everything of a picture stands: boxes, the ways of the edges, and the size of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchctl.graphs.ranks import Panel, aligned_ranks
+from benchctl.graphs.rows import Item, Rows, place_rows
+
+Point = tuple[float, float]
+Kind = Literal["through", "side", "below"]
+
+PANEL_GAP = 64.0
+_CHANNEL = 34.0
+_FLATTEST = 9.0
+"""A channel is higher by a pixel for every so many that its widest edge goes sideways."""
+_HIGHEST_CHANNEL = 96.0
+_PORTS = 0.7
+"""The part of a box's side along which its edges are spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way of an edge from its source to its target.
+
+    `through` goes by straight lines through rows of boxes and by curves with vertical ends between
+    them, in turn, a line first; `below` does so too, its one curve under a row of boxes; `side` is
+    one horizontal line.
+    """
+
+    kind: Kind
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPanel:
+    """Centres of the boxes, ways of the edges, and the left and right end of a panel."""
+
+    centres: tuple[Point, ...]
+    routes: tuple[Route, ...]
+    left: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Panels beside each other, from (0, 0) to (`width`, `height`)."""
+
+    panels: tuple[PlacedPanel, ...]
+    width: float
+    height: float
+
+
+def lay_out(panels: Sequence[Panel], least_widths: Sequence[float] = ()) -> Layout:
+    """All panels, their rows in line; no two boxes overlap and no edge crosses one.
+
+    `least_widths` is the room that each panel needs for what stands above it.
+    """
+    ranks = aligned_ranks(panels)
+    count = max((max(own, default=-1) + 1 for own in ranks), default=0)
+    placed = [place_rows(panel, own, count) for panel, own in zip(panels, ranks, strict=True)]
+    tops, bottoms = _row_spans(panels, placed, count)
+    found, left = [], 0.0
+    for place, (panel, rows) in enumerate(zip(panels, placed, strict=True)):
+        width = _width(rows)
+        room = max(width, least_widths[place] if least_widths else 0.0)
+        for row in rows.rows:
+            for item in row:
+                item.x += left + (room - width) / 2
+        centres = tuple((item.x, (tops[item.rank] + bottoms[item.rank]) / 2) for item in rows.boxes)
+        routes = tuple(_Router(panel, rows, tops, bottoms).routes())
+        found.append(PlacedPanel(centres, routes, left, left + room))
+        left += room + PANEL_GAP
+    height = bottoms[-1] if bottoms else 0.0
+    if any(route.kind == "below" for panel in found for route in panel.routes):
+        height += _CHANNEL
+    return Layout(tuple(found), max(left - PANEL_GAP, 0.0), height)
+
+
+def _width(rows: Rows) -> float:
+    items = [each for row in rows.rows for each in row]
+    return max((each.x + each.width / 2 for each in items), default=0.0)
+
+
+def _row_spans(
+    panels: Sequence[Panel], placed: Sequence[Rows], count: int
+) -> tuple[list[float], list[float]]:
+    """The top and bottom of each row, as high as its highest box in any panel."""
+    tops, bottoms, y = [], [], 0.0
+    for rank in range(count):
+        items = [
+            (panel, item)
+            for panel, rows in zip(panels, placed, strict=True)
+            for item in rows.rows[rank]
+        ]
+        height = max(
+            (panel.sizes[item.box][1] for panel, item in items if item.box >= 0), default=0.0
+        )
+        sideways = max(
+            (abs(item.x - each.x) for _, item in items for each in item.below), default=0.0
+        )
+        tops.append(y)
+        bottoms.append(y + height)
+        y += height + min(_CHANNEL + sideways / _FLATTEST, _HIGHEST_CHANNEL)
+    return tops, bottoms
+
+
+class _Router:
+    """The ways of the edges of one panel."""
+
+    def __init__(
+        self, panel: Panel, rows: Rows, tops: Sequence[float], bottoms: Sequence[float]
+    ) -> None:
+        self.panel = panel
+        self.rows = rows
+        self.tops = tops
+        self.bottoms = bottoms
+        self.chains = [
+            [rows.boxes[source], *passing, rows.boxes[target]]
+            for (source, target), passing in zip(panel.edges, rows.passages, strict=True)
+        ]
+        self.kinds = [self._kind(chain) for chain in self.chains]
+        self.starts: dict[int, float] = {}
+        """The x at which an edge leaves its source, and below where it enters its target."""
+        self.ends: dict[int, float] = {}
+        self._spread_ports()
+
+    def routes(self) -> list[Route]:
+        return [self._route(place) for place in range(len(self.chains))]
+
+    def _kind(self, chain: list[Item]) -> Kind:
+        first, last = chain[0], chain[-1]
+        if first.rank != last.rank:
+            return "through"
+        row = self.rows.rows[first.rank]
+        between = row[row.index(first) + 1 : row.index(last)]
+        return "below" if any(each.box >= 0 for each in between) else "side"
+
+    def _sides(self, place: int) -> tuple[bool, bool]:
+        """Whether an edge leaves its source below, and enters its target below."""
+        if self.kinds[place] == "below":
+            return True, True
+        downwards = self.chains[place][0].rank < self.chains[place][-1].rank
+        return downwards, not downwards
+
+    def _spread_ports(self) -> None:
+        """Spread the edges along the sides of their boxes, in the order of where they lead."""
+        ends: dict[tuple[int, bool], list[tuple[float, int, dict[int, float]]]] = {}
+        for place, chain in enumerate(self.chains):
+            if self.kinds[place] != "side":
+                leaves_below, enters_below = self._sides(place)
+                start = ends.setdefault((chain[0].box, leaves_below), [])
+                start.append((chain[1].x, place, self.starts))
+                end = ends.setdefault((chain[-1].box, enters_below), [])
+                end.append((chain[-2].x, place, self.ends))
+        for (box, _), found in ends.items():
+            item = self.rows.boxes[box]
+            step = item.width * _PORTS / len(found)
+            found.sort(key=lambda each: each[:2])
+            for number, (_, place, ports) in enumerate(found):
+                ports[place] = item.x + step * (number - (len(found) - 1) / 2)
+
+    def _route(self, place: int) -> Route:
+        chain, kind = self.chains[place], self.kinds[place]
+        first, last = chain[0], chain[-1]
+        if kind == "side":
+            return Route("side", (self._side_of(first, 1), self._side_of(last, -1)))
+        leaves_below, enters_below = self._sides(place)
+        start, end = self.starts[place], self.ends[place]
+        points = [(start, self._edge_of(first, leaves_below))]
+        points.append((start, self._row_edge(first, leaves_below)))
+        for each in chain[1:-1]:
+            points.append((each.x, self._row_edge(each, enters_below)))
+            points.append((each.x, self._row_edge(each, leaves_below)))
+        points.append((end, self._row_edge(last, enters_below)))
+        points.append((end, self._edge_of(last, enters_below)))
+        return Route(kind, tuple(points))
+
+    def _row_edge(self, item: Item, below: bool) -> float:
+        return self.bottoms[item.rank] if below else self.tops[item.rank]
+
+    def _side_of(self, item: Item, direction: int) -> Point:
+        return item.x + direction * item.width / 2, self._middle(item)
+
+    def _edge_of(self, item: Item, below: bool) -> float:
+        """The y of a box's lower or upper side."""
+        height = self.panel.sizes[item.box][1]
+        return self._middle(item) + (height / 2 if below else -height / 2)
+
+    def _middle(self, item: Item) -> float:
+        return (self.tops[item.rank] + self.bottoms[item.rank]) / 2
