@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,9 @@ from benchctl.graphs.ranks import Panel, aligned_ranks
 from benchctl.graphs.rows import Item, Rows, nearest_apart, place_rows
 
 Point = tuple[float, float]
+End = tuple[int, bool]
+"""The start (False) or the end (True) of an edge, by its place."""
+
 Kind = Literal["through", "side", "below"]
 
 PANEL_GAP = 64.0
@@ -120,8 +123,8 @@ class _Router:
             for (source, target), passing in zip(panel.edges, rows.passages, strict=True)
         ]
         self.kinds = [self._kind(chain) for chain in self.chains]
+        # The x at which an edge leaves its source, and at which it enters its target.
         self.starts: dict[int, float] = {}
-        """The x at which an edge leaves its source, and below where it enters its target."""
         self.ends: dict[int, float] = {}
         self._spread_ports()
 
@@ -144,30 +147,40 @@ class _Router:
         return downwards, not downwards
 
     def _spread_ports(self) -> None:
-        """Let every edge leave towards its next place, and end where it comes from."""
-        for at_end, ports in ((False, self.starts), (True, self.ends)):
-            sides: dict[tuple[int, bool], list[tuple[float, int]]] = {}
-            for place, chain in enumerate(self.chains):
-                if self.kinds[place] == "side":
-                    continue
-                box, wanted = chain[0].box, chain[1].x
-                if at_end:
-                    box = chain[-1].box
-                    wanted = self.starts[place] if len(chain) == 2 else chain[-2].x
-                sides.setdefault((box, self._sides(place)[at_end]), []).append((wanted, place))
-            for (box, _), found in sides.items():
-                self._spread(self.rows.boxes[box], sorted(found), ports)
+        """Let every edge leave towards its next place, and then end where it comes from."""
+        towards = {(place, at_end): 0.0 for place in self._with_ports() for at_end in (False, True)}
+        for place, at_end in towards:
+            chain = self.chains[place]
+            towards[place, at_end] = chain[-2].x if at_end else chain[1].x
+        ports = self._spread(towards)
+        for place, at_end in towards:
+            straight = at_end and len(self.chains[place]) == 2
+            towards[place, at_end] = ports[place, not straight and at_end]
+        ports = self._spread(towards)
+        self.starts = {place: x for (place, at_end), x in ports.items() if not at_end}
+        self.ends = {place: x for (place, at_end), x in ports.items() if at_end}
 
-    def _spread(self, item: Item, wanted: list[tuple[float, int]], ports: dict[int, float]) -> None:
-        """Ports on one side of a box, as near as they can be to where they want to be."""
-        last = len(wanted) - 1
-        room = item.width * _PORTS
-        left, right = item.x - room / 2, item.x + room / 2
-        gap = min(_PORT_GAP, room / last) if last else 0.0
-        targets = [min(max(x, left), right) for x, _ in wanted]
-        free = nearest_apart(targets, [1.0] * len(targets), [gap] * last)
-        for number, (x, (_, place)) in enumerate(zip(free, wanted, strict=True)):
-            ports[place] = min(max(x, left + number * gap), right - (last - number) * gap)
+    def _with_ports(self) -> list[int]:
+        return [place for place, kind in enumerate(self.kinds) if kind != "side"]
+
+    def _spread(self, wanted: Mapping[End, float]) -> dict[End, float]:
+        """Ports of the ends on each side of a box apart, as near as can be to where they want."""
+        sides: dict[tuple[int, bool], list[tuple[float, End]]] = {}
+        for (place, at_end), x in wanted.items():
+            box = self.chains[place][-1 if at_end else 0].box
+            sides.setdefault((box, self._sides(place)[at_end]), []).append((x, (place, at_end)))
+        ports: dict[End, float] = {}
+        for (box, _), ends in sides.items():
+            item, last = self.rows.boxes[box], len(ends) - 1
+            ends.sort()
+            room = item.width * _PORTS
+            left, right = item.x - room / 2, item.x + room / 2
+            gap = min(_PORT_GAP, room / last) if last else 0.0
+            targets = [min(max(x, left), right) for x, _ in ends]
+            free = nearest_apart(targets, [1.0] * len(targets), [gap] * last)
+            for number, (x, (_, end)) in enumerate(zip(free, ends, strict=True)):
+                ports[end] = min(max(x, left + number * gap), right - (last - number) * gap)
+        return ports
 
     def _route(self, place: int) -> Route:
         chain, kind = self.chains[place], self.kinds[place]

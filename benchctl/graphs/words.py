@@ -80,7 +80,11 @@ class BlockWords:
 
     def time_lines(self, seconds: float, whole: float) -> list[str]:
         """Its time and its part of the whole; nothing where no times were taken."""
-        return [f"{format_seconds(seconds)}, {seconds / whole:.0%} of the time"] if whole else []
+        if not whole:
+            return []
+        share = seconds / whole
+        percent = f"{share:.0%}" if share > 0.1 else f"{share:.1%}"
+        return [f"{format_seconds(seconds)}, {percent} of the time"]
 
     def _launch_lines(self) -> list[str]:
         if len(self._operations) > _MOST_LINES:
