@@ -153,8 +153,8 @@ def image_layouts(step: StepGraph) -> dict[Value, str]:
             )
     for node in reversed(step.nodes):
         if node.primitive.name == "transpose" and node.outputs[0] in found:
-            letters = dict(zip(node.attributes["axes"], found[node.outputs[0]], strict=True))
-            order = "".join(letters[axis] for axis in range(len(letters)))
+            by_axis = dict(zip(node.attributes["axes"], found[node.outputs[0]], strict=True))
+            order = "".join(by_axis[axis] for axis in range(len(by_axis)))
             if order in _LAYOUTS:
                 found.setdefault(node.operands[0], order)
     return found
