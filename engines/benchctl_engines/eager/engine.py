@@ -337,7 +337,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool, launches over many tensors, the look for NaNs, and the choice of convolutions."""
+        """The pool, multi-tensor launches, the look for NaNs, the choice of convolutions."""
         return SWITCHES
 
     def prepare(
