@@ -67,6 +67,7 @@ class Plan:
             device.threads,
             device.driver,
             device.precision,
+            device.left_out,
             tuner=device.tuner,
         )
         row, prepared = prepared_kernel(primitive.name, device.name, request)

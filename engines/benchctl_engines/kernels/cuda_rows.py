@@ -43,4 +43,5 @@ def candidates(primitive: str, request: KernelRequest) -> tuple[Kernel, ...]:
     Empty for a primitive for which there is never a choice.
     """
     load_device("gpu")
-    return tuple(row for row in _ABLE.get(primitive, ()) if row.when(request))
+    rows = (row for row in _ABLE.get(primitive, ()) if row.name not in request.left_out)
+    return tuple(row for row in rows if row.when(request))

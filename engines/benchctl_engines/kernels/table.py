@@ -33,8 +33,9 @@ class KernelRequest:
     """What a kernel may look at when it is chosen and prepared.
 
     `driver` is the GPU that a kernel of the device "gpu" is prepared for, None for the others;
-    `precision` is how it may compute products of float32. `plan` counts a library's ways to compute
-    it, best guess first. A request with a `tuner` is given the fastest kernel instead of the first.
+    `precision` is how it may compute products of float32; rows named in `left_out` are not chosen.
+    `plan` counts a library's ways to compute it, best guess first. A request with a `tuner` is
+    given the fastest kernel instead of the first.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -43,6 +44,7 @@ class KernelRequest:
     threads: int = 1
     driver: Driver | None = None
     precision: Precision = "fp32"
+    left_out: tuple[str, ...] = ()
     plan: int = 0
     tuner: Tuner | None = None
 
@@ -187,11 +189,11 @@ def load_device(device: str) -> None:
 
 
 def select(primitive: str, device: str, request: KernelRequest) -> Kernel:
-    """The first row whose predicate holds; raises `NoKernelError`."""
+    """The first row not left out whose predicate holds; raises `NoKernelError`."""
     # Halves are stored on a GPU alone.
     storable = device == "gpu" or not any(each.half for each in (*request.inputs, *request.outputs))
     for row in kernels_of(primitive, device):
-        if storable and row.when(request):
+        if storable and row.name not in request.left_out and row.when(request):
             return row
     specs = ", ".join(str(each) for each in request.inputs)
     raise NoKernelError(f"no {device} kernel computes {primitive} of {specs or 'no operands'}")

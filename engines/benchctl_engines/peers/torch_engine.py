@@ -24,6 +24,7 @@ from ..primitives.half_storage import STORED_AS
 from .counter_random import draws_random_numbers
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
+from .probed_program import branches
 from .torch_halves import TorchHalves, on_host
 from .torch_operations import TorchOperations, computed
 
@@ -54,10 +55,14 @@ class TorchRunner:
         self._kind = workload.step(case)
         self._objectives = objectives_of(workload, case)
         self._seed = options.seed
+        # What no branch taken depends on has no gradient in PyTorch.
+        self._branches = branches(workload, case)
         # The number of the step, where random numbers depend on it.
         self._step: Any = None
         if draws_random_numbers(workload, case):
-            self._step = self._torch.zeros((), dtype=self._torch.int64)
+            self._step = self._torch.zeros((), dtype=self._torch.int64, device=self._place)
+            self._ops.own_random = options.own_random
+            self._torch.manual_seed(options.seed)
         self._update: Callable[..., dict[str, Any]] = self._updated
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
@@ -171,11 +176,17 @@ class TorchRunner:
             )
             for name, gradient in zip(names, found, strict=True):
                 if gradient is None:
-                    raise no_gradient(name)
-                if self._halves is not None:
+                    gradient = self._untaken(name, self._parameters[name])
+                elif self._halves is not None:
                     gradient = self._halves.unscaled(gradient, scale)
                 gradients[name] = gradient
         return gradients
+
+    def _untaken(self, name: str, source: Any) -> Any:
+        """The gradient where there is none: zero, if that is because of a branch."""
+        if not self._branches:
+            raise no_gradient(name)
+        return self._torch.zeros_like(source)
 
     def _updated(self, parameters: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
         """The workload's own update, as a function of tensors."""
@@ -211,9 +222,8 @@ class TorchRunner:
         results = {name: on_host(value) for name, value in self._values.items()}
         if self._kind == "gradient":
             for name, source in self._sources.items():
-                if source.grad is None:
-                    raise no_gradient(name)
-                results[f"grad_{name}"] = on_host(self._gradients.get(name, source.grad))
+                gradient = self._untaken(name, source) if source.grad is None else source.grad
+                results[f"grad_{name}"] = on_host(self._gradients.get(name, gradient))
         elif self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = on_host(parameter)
@@ -233,6 +243,8 @@ class TorchRunner:
         elif self._kind == "training":
             own = "torch.optim.SGD" if self._objectives is None else "the workload's own update"
             notes.append(f"updated by {own}")
+        if self._ops.own_random:
+            notes.append("random numbers by torch.rand")
         if "NHWC" in self._case.values():
             notes.append("images and filters in channels_last memory")
         if self._halves is not None:

@@ -23,6 +23,7 @@ from ..primitives.operations import assign, assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from ..source_sites import Site
+from . import control_flow
 from .gradients import gradients
 from .graph import (
     Graph,
@@ -37,6 +38,8 @@ from .graph import (
 
 class StaticVocabulary(InHouseVocabulary):
     """The vocabulary on values of a graph; random numbers keyed by seed, call site and step."""
+
+    _control = control_flow
 
     def __init__(self, graph: Graph, seed: int = 0) -> None:
         self._graph = graph
@@ -58,12 +61,14 @@ class StaticVocabulary(InHouseVocabulary):
 class WorkloadGraph:
     """A frozen graph and what a step of it takes and gives, by the names of the program.
 
-    `updates` has the new value of each parameter that a training step changes. `variables` is
-    empty in a forward step: nothing will change the parameters, so they are constants.
+    `updates` has the new value of each parameter that a training step changes. `parameters` are
+    the `variables`, which are none in a forward step: nothing will change the parameters then, so
+    they are constants.
     """
 
     graph: Graph
     placeholders: dict[str, Value]
+    parameters: dict[str, Value] = field(default_factory=dict)
     variables: dict[str, Value] = field(default_factory=dict)
     fetches: dict[str, Value] = field(default_factory=dict)
     updates: dict[str, Value] = field(default_factory=dict)
@@ -85,25 +90,17 @@ def workload_graph(
     """
     kind = workload.step(case)
     graph = Graph()
-    # Inputs and parameters have no line of the user's own: they come with the program.
-    code = workload.program.__code__
-    origin = Site(code.co_filename, code.co_firstlineno)
+    origin = _origin(workload)
     with graph.as_default(), graph.made_at(origin):
-        made = WorkloadGraph(
-            graph,
-            {
-                name: emit_placeholder(graph, stored_spec(array, precision), name)
-                for name, array in inputs.items()
-            },
-        )
+        made = WorkloadGraph(graph, _placeholders(graph, inputs, precision))
         if kind == "forward":
             # A frozen graph, as TensorFlow's users made for serving.
-            known = {
+            made.parameters = {
                 name: emit_constant(graph, array, origin, name, stored_spec(array, precision).dtype)
                 for name, array in parameters.items()
             }
         elif kind == "gradient":
-            known = made.variables = {
+            made.parameters = made.variables = {
                 name: emit_variable(graph, stored_spec(array, precision), array, array, name)
                 for name, array in parameters.items()
             }
@@ -111,9 +108,57 @@ def workload_graph(
             made.variables = {
                 name: variable(array, name=name, copy=False) for name, array in parameters.items()
             }
-            known = {name: _seen(each, precision) for name, each in made.variables.items()}
-    with graph.as_default():
-        ops = StaticVocabulary(graph, seed)
+            made.parameters = {
+                name: _seen(each, precision) for name, each in made.variables.items()
+            }
+    _record(made, workload, case, seed, precision)
+    graph.freeze()
+    return made
+
+
+def recorded_again(
+    made: WorkloadGraph,
+    workload: Program,
+    case: Case,
+    inputs: Mapping[str, Array],
+    seed: int = 0,
+    precision: Precision = "fp32",
+) -> WorkloadGraph:
+    """The program once more, in the same graph and on the same parameters, for other inputs."""
+    graph = made.graph
+    # Call sites are counted from the start of each program, as on a tape from that of each step.
+    graph.random_sites = 0
+    with graph.growing():
+        with graph.as_default(), graph.made_at(_origin(workload)):
+            placeholders = _placeholders(graph, inputs, precision)
+            again = WorkloadGraph(graph, placeholders, made.parameters, made.variables)
+        _record(again, workload, case, seed, precision)
+    return again
+
+
+def _origin(workload: Program) -> Site:
+    """Inputs and parameters have no line of the user's own: they come with the program."""
+    code = workload.program.__code__
+    return Site(code.co_filename, code.co_firstlineno)
+
+
+def _placeholders(
+    graph: Graph, inputs: Mapping[str, Array], precision: Precision
+) -> dict[str, Value]:
+    return {
+        name: emit_placeholder(graph, stored_spec(each, precision), name)
+        for name, each in inputs.items()
+    }
+
+
+def _record(
+    made: WorkloadGraph, workload: Program, case: Case, seed: int, precision: Precision
+) -> None:
+    """The program on the placeholders and parameters, and what the step wants besides."""
+    kind = workload.step(case)
+    known = made.parameters
+    with made.graph.as_default():
+        ops = StaticVocabulary(made.graph, seed)
         outputs = workload.program(ops, known, made.placeholders, case)
         made.fetches = dict(outputs.values)
         # A seed that the program gives has a size of its own.
@@ -131,8 +176,6 @@ def workload_graph(
                     ops, made.variables, gradients_by_name, case
                 )
                 _assign(made, new_parameters(outputs.updates, updated, made.variables), known)
-    graph.freeze()
-    return made
 
 
 def _seen(master: Value, precision: Precision) -> Any:

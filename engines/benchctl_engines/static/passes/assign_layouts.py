@@ -19,7 +19,7 @@ from .layout_costs import TO_NHWC, LayoutCosts, costs_on
 _TO_NCHW = (0, 3, 1, 2)
 
 # The operands that are images.
-_IMAGES = {
+IMAGES = {
     "conv2d": (0,),
     "conv2d_input_gradient": (0,),
     "conv2d_filter_gradient": (0, 1),
@@ -67,9 +67,9 @@ class _Finder:
 
     def _image_places(self, node: Node) -> tuple[int, ...]:
         name = node.primitive.name
-        if name in _IMAGES:
+        if name in IMAGES:
             written_nchw = node.attributes["layout"] == "NCHW"
-            return _IMAGES[name] if written_nchw and self._computable(node) else ()
+            return IMAGES[name] if written_nchw and self._computable(node) else ()
         images = [place for place, each in enumerate(node.operands) if self._made_by_member(each)]
         if not images:
             return ()
@@ -97,7 +97,7 @@ class _Finder:
         A GPU's kernels are named by the plan that its library has for a layout.
         """
         primitive, attributes = node.primitive, moved_attributes(node)
-        places = _IMAGES[primitive.name]
+        places = IMAGES[primitive.name]
         inputs = _moved_inputs(node, places)
         as_written = tuple(each.spec for each in node.operands)
         now = self._target.kernel_for(primitive.name, as_written, node.attributes)
@@ -124,7 +124,7 @@ def moved_attributes(node: Node) -> dict[str, object]:
     """The attributes of an operation on NCHW images, for the same on NHWC images."""
     attributes = dict(node.attributes)
     name = node.primitive.name
-    if name in _IMAGES:
+    if name in IMAGES:
         attributes["layout"] = "NHWC"
         if name in _CONVOLUTIONS:
             attributes.setdefault("filter_layout", "NCHW")
@@ -177,7 +177,7 @@ def _worthwhile(
                 if outside or result in fetched:
                     saved[chain] -= costs.transpose(result.spec)
             images += node.outputs
-        if node.primitive.name in _IMAGES:
+        if node.primitive.name in IMAGES:
             saved[chain] += _saved(node, places, images, costs)
     for chain, image in entering:
         saved[chain] -= costs.transpose(image.spec)
