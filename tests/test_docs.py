@@ -114,7 +114,7 @@ SIDE_BY_SIDE = ("aa", "ablate", "bisect", "compare", "gate", "train")
 
 def quick_form(arguments: list[str]) -> list[str]:
     """The same command where it would measure: only planned."""
-    return [*arguments, "--dry-run"] if arguments[0] == "run" else arguments
+    return [*arguments, "--dry-run"] if arguments[0] in ("run", "claims") else arguments
 
 
 @pytest.mark.parametrize("arguments", shown_commands(), ids=" ".join)
@@ -244,6 +244,11 @@ def test_the_example_of_reading_results_runs(checkout: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "numpy" in done.stdout
+
+
+def test_the_example_of_an_input_pipeline_runs() -> None:
+    (block,) = blocks_of(DOCS / "datasets.md", "python")
+    exec(block.text, {})
 
 
 def test_the_page_on_engines_shows_the_example_word_for_word() -> None:

@@ -50,13 +50,18 @@ class CaseContext:
     launch: Launch
     clock: Clock
 
+    @property
+    def threads(self) -> int:
+        """The threads that engines get."""
+        return self.settings.threads or self.plan.threads
+
     def input_seed(self, round_number: int) -> int:
         """The seed of a round's inputs; the reference takes those of round 0."""
         return round_seed(self.plan.seed, self.case.id, round_number)
 
     def environment(self, cache: Path, arm: ArmSpec) -> dict[str, str]:
         """The environment of a worker that keeps compiled kernels in `cache`."""
-        found = worker_environment(self.settings, self.plan.threads, cache)
+        found = worker_environment(self.settings, self.threads, cache)
         if share := planted_share(self.plan, self.case, arm):
             found[SLOWDOWN] = str(share)
         if interpreter := interpreter_of(self.plan, arm):
@@ -65,7 +70,7 @@ class CaseContext:
 
     def reference_environment(self, arm: ArmSpec) -> dict[str, str]:
         """The environment in which the reference of the subject of `arm` is computed."""
-        found = worker_environment(self.settings, self.plan.threads, self.settings.cache_folder)
+        found = worker_environment(self.settings, self.threads, self.settings.cache_folder)
         return self._with_subject(found, arm)
 
     def _with_subject(self, environment: dict[str, str], arm: ArmSpec) -> dict[str, str]:
@@ -196,7 +201,7 @@ class ArmRun:
             **context.arrays(round_number),
             options={
                 "device": arm.device,
-                "threads": context.plan.threads,
+                "threads": context.threads,
                 "seed": context.plan.seed,
                 "switches": dict(arm.switches),
                 "cache_directory": str(cache),
@@ -340,6 +345,10 @@ class ArmRun:
         """What the arm's GPU does at best, as its engine measures it; nothing where it cannot."""
         seconds = self._settings.sample_timeout_seconds
         return self._request("device_limits", seconds, device=self.result.arm.device)
+
+    def graphs(self) -> Message:
+        """The graphs of the step; see `benchctl.measure.graph_message`."""
+        return self._request("graphs", self._settings.sample_timeout_seconds)
 
     def save_outputs(self, folder: Path) -> None:
         """Write the outputs of the first step to files."""

@@ -110,6 +110,8 @@ def failure_from_error(
             notes,
         )
     hint = str(getattr(error, "hint", ""))
+    if getattr(error, "unavailable", False):
+        return ArmFailure("unavailable", str(error), hint, notes)
     # A plan is checked where it is made; another revision of the code may lack the case.
     if isinstance(error, MissingFileError | UnknownNameError):
         return ArmFailure("unavailable", str(error), hint, notes)

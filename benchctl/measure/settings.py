@@ -46,6 +46,7 @@ class MeasureSettings:
     the empty cache, and the outputs are then checked in one with the usual cache. With `energy`
     arms on a GPU run steady steps for longer, by `energy_rule`, after their rounds. Workers of one
     case are kept together while the sum of their peaks is under `memory_share` of the free memory.
+    `threads` is what engines get where that is not the plan's number.
     """
 
     cache_directory: str | None = None
@@ -61,6 +62,7 @@ class MeasureSettings:
     cheap_start_seconds: float = 1.5
     minimum_rounds: int = 6
     memory_share: float = 0.8
+    threads: int | None = None
     warm_up: WarmUpRule = _FIRST_WARM_UP
     later_warm_up: WarmUpRule = _LATER_WARM_UP
     sample: SampleRule = _SAMPLE

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchctl.measure.batches import output_of
 from benchctl.store.record import STRICT, TOLERANCE_FACTORS, OutputCheck, Verification
 from benchctl_engines.contract import Array, Case
 from benchctl_workloads import Tolerance, Workload
@@ -131,7 +132,7 @@ def verify_outputs(
     checks = []
     problems = []
     for name, expected in reference.expected.items():
-        tolerance = allowed_at(precision, workload.tolerance(case, name))
+        tolerance = allowed_at(precision, workload.tolerance(case, output_of(name)))
         actual = outputs.get(name)
         problem = _mismatch(name, actual, expected, outputs)
         if actual is None or problem:

@@ -18,7 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
+from benchctl.measure.batches import BatchesRunner, Inputs, batch_name, draw_batches
 from benchctl.measure.clock import Clock, ImportTimer, seconds_since
+from benchctl.measure.feeding import FedStep, fed_warm_up
 from benchctl.measure.memory import PeakMeter
 from benchctl.measure.planted import worker_clock
 from benchctl.measure.protocol import (
@@ -32,7 +34,7 @@ from benchctl.measure.protocol import (
     failure_message,
     verification_message,
 )
-from benchctl.measure.sampler import SampleRule, WarmUpRule, measure_round, warm_up
+from benchctl.measure.sampler import SampleRule, Step, WarmUpRule, measure_round, warm_up
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,
@@ -49,6 +51,14 @@ if TYPE_CHECKING:
 
 Handler = Callable[..., Message]
 Report = Callable[[str], None]
+
+_WITHOUT_GRAPH = {
+    "static": "tells nothing of its graph",
+    "eager": "runs operations as they are called and keeps no graph of the step",
+    "manual": "calls a step that was written by hand: it has no graph",
+    "peer": "is a framework, which keeps its graph to itself",
+}
+"""Why an engine of a paradigm has no graph to draw."""
 
 
 def ignore_report(doing: str) -> None:
@@ -82,9 +92,11 @@ class WorkerService:
         self._runner: Runner | None = None
         self._workload: Workload | None = None
         self._case: Mapping[str, Any] = {}
-        self._inputs: dict[str, Array] = {}
+        self._batches: list[Inputs] = []
         self._precision = STRICT
         self._watch: Any = None
+        self._fed: FedStep | None = None
+        self._input_seed = 0
         self._step_seconds = 0.0
         self._steady = False
 
@@ -101,7 +113,10 @@ class WorkerService:
             return failure_message(failure_from_error(error, doing, self._user_file()))
 
     def close(self) -> None:
-        """Let the engine release what it holds."""
+        """Let the feed and the engine release what they hold."""
+        if self._fed is not None:
+            self._fed.close()
+            self._fed = None
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -145,26 +160,32 @@ class WorkerService:
         _require(engine.supports(program, case))
         self._memory.start()
         self._memory.pause()
-        self._inputs = self._draw_inputs(input_seed)
+        self._batches = self._draw_batches(input_seed)
+        self._input_seed = input_seed
         parameters = draw_parameters(self._workload, case, parameter_seed)
         self._memory.resume()
         with ImportTimer(self._clock) as imports:
             elapsed = self._begin("build", imports)
-            runner = engine.prepare(
-                program, case, parameters, self._inputs, EngineOptions(**options)
+            runner: Runner = engine.prepare(
+                program, case, parameters, self._batches[0], EngineOptions(**options)
             )
             # Only the engine holds the parameters from here on: it may replace them.
             del parameters
+            if len(self._batches) > 1:
+                runner = BatchesRunner(runner, self._batches)
             self._runner = runner
             runner.build()
             build_seconds = elapsed()
             elapsed = self._begin("compile", imports)
             runner.compile()
             compile_seconds = elapsed()
-            runner.load(self._inputs)
+            self._load_batches()
             elapsed = self._begin("first_run", imports)
             runner.step()
             first_run_seconds = elapsed()
+        feed = getattr(self._workload, "feed", None)
+        threads = int(options.get("threads", 1))
+        self._fed = None if feed is None else FedStep(runner, feed, case, threads)
         return {
             "import_seconds": imports.seconds,
             "build_seconds": build_seconds,
@@ -182,7 +203,7 @@ class WorkerService:
             load_reference(Path(folder)),
             workload,
             self._case,
-            self._inputs,
+            self._batches[0],
             self._precision,
         )
         if verification.ok:
@@ -218,18 +239,27 @@ class WorkerService:
 
     def do_warm_up(self, rule: Mapping[str, Any]) -> Message:
         """Run steps until they are steady."""
-        runner, _ = self._prepared()
-        done = warm_up(runner.step, self._clock, WarmUpRule(**rule))
+        if self._fed is not None:
+            self._open_feed(self._fed, self._input_seed)
+            self._fed.check_first(self._batches[0])
+        step, own_rule = self._timed_step(WarmUpRule(**rule))
+        done = warm_up(step, self._clock, own_rule)
         self._steady, self._step_seconds = done.steady, done.step_seconds
         return {"steps": done.steps, "seconds": done.seconds, "steady": done.steady}
 
     def do_load(self, seed: int) -> Message:
-        """Draw the inputs of a round; their drawing counts as nobody's time or memory."""
-        runner, _ = self._prepared()
+        """Draw the inputs of a round; their drawing counts as nobody's time or memory.
+
+        Of a workload with a feed, begin the feed instead.
+        """
+        self._prepared()
+        if self._fed is not None:
+            self._open_feed(self._fed, seed)
+            return {}
         self._memory.pause()
-        self._inputs = self._draw_inputs(seed)
+        self._batches = self._draw_batches(seed)
         self._memory.resume()
-        runner.load(self._inputs)
+        self._load_batches()
         return {}
 
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
@@ -238,9 +268,8 @@ class WorkerService:
         Of a runner on a device with a clock of its own also what that clock says.
         """
         runner, _ = self._prepared()
-        done, samples = measure_round(
-            runner.step, self._clock, WarmUpRule(**warm_up_rule), SampleRule(**rule)
-        )
+        step, first = self._timed_step(WarmUpRule(**warm_up_rule))
+        done, samples = measure_round(step, self._clock, first, SampleRule(**rule))
         # Once steady, a process stays so: later warm-ups are too short to tell.
         self._steady = self._steady or done.steady
         found: Message = {
@@ -251,6 +280,17 @@ class WorkerService:
         if (times := self._device_times(runner)) is not None:
             found["device"] = times
         return found
+
+    def _open_feed(self, fed: FedStep, seed: int) -> None:
+        """Begin a feed; what it draws for that is nobody's memory."""
+        self._memory.pause()
+        fed.open(seed)
+        self._memory.resume()
+
+    def _timed_step(self, rule: WarmUpRule) -> tuple[Step, WarmUpRule]:
+        """What is timed as one step, and how it is warmed up."""
+        runner, _ = self._prepared()
+        return (runner.step, rule) if self._fed is None else (self._fed, fed_warm_up(rule))
 
     def _device_times(self, runner: Runner) -> Message | None:
         """What the clock of the runner's device says of a step; None where it has none."""
@@ -280,7 +320,7 @@ class WorkerService:
         facts = runner.facts()
         return {
             "kernels": list(facts.kernels),
-            "notes": list(facts.notes),
+            "notes": [*facts.notes, *([] if self._fed is None else [self._fed.note()])],
             "counts": {name: int(count) for name, count in facts.counts.items()},
             "source": facts.source,
         }
@@ -302,6 +342,20 @@ class WorkerService:
             "launches": [asdict(each) for each in found.launches],
             "phases": dict(getattr(found, "phases", {})),
         }
+
+    def do_graphs(self) -> Message:
+        """The graph of the step, as it was recorded and as it runs."""
+        from benchctl.measure.graph_message import graphs_message
+        from benchctl_engines.contract import GraphRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, GraphRunner):
+            assert self._engine is not None
+            why = _WITHOUT_GRAPH[self._engine.paradigm]
+            raise ArmFailure(
+                "unavailable", f"{self._engine.name} {why}", "draw one that has: --engine static"
+            )
+        return graphs_message(runner.graphs())
 
     def do_save_outputs(self, folder: str) -> Message:
         """Write the outputs of the last step to `folder`."""
@@ -354,13 +408,15 @@ class WorkerService:
         from benchctl_workloads.reference import reference_steps
 
         self._workload, self._case = load_workload(workload), case
-        inputs = self._draw_inputs(input_seed)
+        inputs, *others = self._draw_batches(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
         # One seed of a plan is that of the parameters and of every engine's random operations.
         reference = reference_steps(self._workload, case, parameters, inputs, seed=parameter_seed)
         start = self._clock.now_ns()
         outputs = next(reference)
         step_seconds = seconds_since(self._clock, start)
+        if others:
+            outputs = self._of_all_batches(outputs, others, parameters, parameter_seed)
         names = list(outputs)
         save_reference(Path(folder), outputs, parameters)
         if self._workload.step(case) == "training" and losses(outputs):
@@ -384,11 +440,33 @@ class WorkerService:
 
         return elapsed_seconds
 
-    def _draw_inputs(self, seed: int) -> dict[str, Array]:
+    def _draw_batches(self, seed: int) -> list[Inputs]:
         import numpy as np
 
         assert self._workload is not None, "inputs come after the workload"
-        return self._workload.inputs(self._case, np.random.default_rng(seed))
+        return draw_batches(self._workload, self._case, np.random.default_rng(seed))
+
+    def _load_batches(self) -> None:
+        runner, _ = self._prepared()
+        several: Any = self._batches
+        runner.load(several if len(several) > 1 else several[0])
+
+    def _of_all_batches(
+        self,
+        first: Mapping[str, Array],
+        others: list[Inputs],
+        parameters: Mapping[str, Array],
+        seed: int,
+    ) -> dict[str, Array]:
+        """The reference of every batch, under the names that `BatchesRunner` gives outputs."""
+        from benchctl_workloads.reference import reference_outputs
+
+        assert self._workload is not None
+        outputs = {batch_name(name, 0): array for name, array in first.items()}
+        for place, inputs in enumerate(others, 1):
+            found = reference_outputs(self._workload, self._case, parameters, inputs, seed)
+            outputs |= {batch_name(name, place): array for name, array in found.items()}
+        return outputs
 
     def _user_file(self) -> Path | None:
         """The file of a user's own workload."""

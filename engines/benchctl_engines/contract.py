@@ -7,7 +7,7 @@ imported when `prepare` is called, never when engines are listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
 Precision = Literal["fp32", "tf32"]
 """How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
+TensorKind = Literal["input", "parameter", "constant", "counter", "result"]
 Objectives = Mapping[str, tuple[str, ...]]
 """By the name of a scalar among a program's values, the parameters that it trains."""
 
@@ -186,6 +187,21 @@ class UpdatingProgram(Protocol):
         """
 
 
+@runtime_checkable
+class FedProgram(Protocol):
+    """A program whose every step takes the next batch of a feed; others keep a round's inputs.
+
+    Taking a batch and loading it belongs to the timed step. Of the threads of a run one is left to
+    the feed, whether it uses it or not.
+    """
+
+    def feed(self, case: Case, rng: np.random.Generator) -> Iterator[Mapping[str, Array]]:
+        """Batches without end, the first as `inputs` gives it from the same generator.
+
+        An iterator with a method `close` is closed.
+        """
+
+
 class UpdateError(ValueError):
     """Updates that do not fit the parameters of a program."""
 
@@ -276,7 +292,7 @@ class Runner(Protocol):
         """Optimise and compile; nothing to do for an engine that compiles nothing."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
-        """Take the inputs of the next steps (host arrays; not timed)."""
+        """Take the inputs of the next steps (host arrays; timed for a `FedProgram` only)."""
 
     def step(self) -> None:
         """Do one step, results computed when it returns."""
@@ -319,6 +335,88 @@ class ProfiledRunner(Protocol):
 
     def profile(self, steps: int) -> StepProfile:
         """Run steps with a clock around every kernel call."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """One array of a step: what is fed, kept or computed.
+
+    `layout` is that of an image, "NCHW" or "NHWC", empty for others. `value` is the number of a
+    scalar constant. `buffer` is the place in `GraphView.buffers` of what lies in the arena, -1 for
+    others.
+    """
+
+    name: str
+    kind: TensorKind
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    layout: str = ""
+    value: str = ""
+    buffer: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOperation:
+    """One operation of a step, and the kernel call that it became once it was compiled.
+
+    `inputs` and `outputs` are names of tensors. `parts` are the operations that this one does, in
+    order: more than one where it was fused. `gradient` tells that taking gradients recorded it.
+    `changes` is the parameter that it changes in place, and `workspace` the place of its scratch in
+    `GraphView.buffers`, -1 without any.
+    """
+
+    name: str
+    primitive: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parts: tuple[str, ...]
+    kernel: str = ""
+    origin: str = ""
+    gradient: bool = False
+    changes: str = ""
+    workspace: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBuffer:
+    """A span of the arena, in use from operation `first` to operation `last`, both included."""
+
+    offset_bytes: int
+    nbytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The graph of a step as plain data.
+
+    `operations` are in an order in which they can run, that of the launches once compiled.
+    `outputs` has the tensor of each of the program's results by name.
+    """
+
+    tensors: tuple[GraphTensor, ...]
+    operations: tuple[GraphOperation, ...]
+    outputs: Mapping[str, str]
+    buffers: tuple[GraphBuffer, ...] = ()
+    arena_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepGraphs:
+    """A step as it was recorded, cut down to what it returns, and as it was compiled."""
+
+    before: GraphView
+    after: GraphView
+
+
+@runtime_checkable
+class GraphRunner(Protocol):
+    """A runner that makes a graph of a step; others need not."""
+
+    def graphs(self) -> StepGraphs:
+        """The graph of the step that was built, and of the one that runs."""
 
 
 @dataclass(frozen=True, slots=True)

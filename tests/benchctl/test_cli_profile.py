@@ -12,9 +12,13 @@ from click.testing import CliRunner, Result
 from benchctl.cli import main
 from benchctl.measure.differences import largest_difference, save_outputs
 from benchctl.measure.limits import MachineLimits, measure_gemm_rate, measure_here
+from benchctl.plan.arms import parse_arm
 from benchctl.plan.ladder import ALL_OFF, ladder, passes_of
 from benchctl.plan.registry import load_engine
 from benchctl.report.profile import kernel_rows, launch_rows, profile_table, trace_document
+from benchctl_engines.contract import EngineOptions
+from benchctl_workloads.workload import make_case
+from benchctl_workloads.xyz import Xyz
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -78,16 +82,20 @@ def test_an_unknown_workload_and_an_unwritable_folder(tmp_path: Path) -> None:
     assert "Traceback" not in done.output
 
 
+SOME = ("simplify_algebra", "fuse_elementwise")
+
+
 @pytest.mark.slow
-def test_ablate_measures_every_rung(tmp_path: Path) -> None:
+def test_ablate_measures_every_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two passes: each rung takes three processes or more. The next test has all of them."""
+    monkeypatch.setattr("benchctl.plan.ladder.passes_of", lambda *_: SOME)
     done = benchctl("ablate", "xyz", "--rounds", "1", "--store", str(tmp_path), "--json")
     assert done.exit_code == 0, done.output
     (document,) = json.loads(done.stdout)["ablations"]
-    passes = passes_of(load_engine("static").switches())
     rungs = {each["rung"]["label"]: each for each in document["rungs"]}
-    assert len(rungs) == 2 + 2 * len(passes)
+    assert len(rungs) == 2 + 2 * len(SOME)
     assert all(each["seconds"] > 0 for each in rungs.values())
-    off, on = rungs["static, all passes off"], rungs[f"+ {passes[-1]}"]
+    off, on = rungs["static, all passes off"], rungs[f"+ {SOME[-1]}"]
     assert off["ratio"] is None and off["difference"] == 0
     assert on["launches"] == 1 < off["launches"] == rungs["eager"]["launches"]
     assert on["bytes_moved"] < off["bytes_moved"]
@@ -95,6 +103,30 @@ def test_ablate_measures_every_rung(tmp_path: Path) -> None:
     (chart,) = (tmp_path / "ablations").glob("*.png")
     assert chart.read_bytes().startswith(PNG)
     assert len(list((tmp_path / "runs").rglob("*.jsonl"))) == 1
+
+
+def test_every_rung_of_every_pass_computes_the_same() -> None:
+    workload = Xyz()
+    case = make_case(workload, {"size": "7x5"})
+    inputs = workload.inputs(case, np.random.default_rng(1))
+    passes = passes_of(load_engine("static").switches())
+    rungs = ladder(passes)
+    assert len(rungs) == 2 + 2 * len(passes)
+    launches: dict[str, int] = {}
+    for rung in rungs:
+        arm = parse_arm(rung.arm)
+        options = EngineOptions(switches=arm.switches)
+        runner = load_engine(arm.engine).prepare(workload, case, {}, inputs, options)
+        runner.build()
+        runner.compile()
+        runner.load(inputs)
+        runner.step()
+        for name, expected in workload.reference(case, {}, inputs).items():
+            np.testing.assert_allclose(runner.outputs()[name], expected, rtol=1e-5, atol=1e-5)
+        launches[rung.label] = runner.facts().counts.get("launches", 0)
+        runner.close()
+    assert launches[f"+ {passes[-1]}"] == 1 < launches["static, all passes off"]
+    assert launches["all but fuse_elementwise"] > 1
 
 
 def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:

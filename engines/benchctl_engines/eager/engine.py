@@ -32,10 +32,13 @@ from ..devices.launch_clock import LaunchClock
 from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from . import control_flow
 from .entries import Leaf
+from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
 from .phases import phases_entered, time_phases
 from .profile import profile_steps
@@ -48,6 +51,10 @@ SWITCHES = {
     "multi_tensor": Switch(
         "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
     ),
+    "check_nan": Switch(
+        "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
+    ),
+    NAME: CONVOLUTION,
 }
 
 
@@ -66,6 +73,7 @@ class EagerVocabulary(InHouseVocabulary):
     multiply = staticmethod(multiply)
     divide = staticmethod(divide)
     sum = staticmethod(tensor_sum)
+    _control = control_flow
 
     def __init__(self, device: Device, seed: int = 0) -> None:
         self._device = device
@@ -111,7 +119,9 @@ class EagerRunner:
         if device is None:
             use_directory(options.cache_directory)
             pooled = options.switches.get("pool", "on") == "on"
-            device = Device(options.device, options.threads, pooled)
+            device = Device(options.device, options.threads, pooled, left_out(options.switches))
+        if options.switches.get("check_nan") == "on":
+            device.hooks.append(NanWatch())
         self.device = device
         self._ops = EagerVocabulary(device, options.seed)
         self._parameters: dict[str, Tensor] = {}
@@ -183,14 +193,22 @@ class EagerRunner:
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
         results = {name: each.numpy() for name, each in self._results.items()}
-        for name, each in zip(self._gradient_names, self._gradients, strict=False):
+        for name, each, source in zip(
+            self._gradient_names, self._gradients, self._sources, strict=False
+        ):
             if each is None:
-                raise _no_gradient(name.removeprefix("grad_"))
+                each = self._untaken(name.removeprefix("grad_"), source)
             results[name] = each.numpy()
         if self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.numpy()
         return results
+
+    def _untaken(self, name: str, source: Tensor) -> Tensor:
+        """The gradient of what no branch taken depended on: zeros."""
+        if not self._ops.branched:
+            raise _no_gradient(name)
+        return tensor(np.zeros(source.shape, source.dtype), device=self.device)
 
     def facts(self) -> RunnerFacts:
         """Kernels used so far, in order of first use, and the pool's peak."""
@@ -252,7 +270,7 @@ class UpdatingRunner(EagerRunner):
         given = {}
         for name, gradient in zip(self._wanted, found, strict=True):
             if gradient is None:
-                raise _no_gradient(name)
+                gradient = self._untaken(name, parameters[name])
             given[name] = gradient
         self._results = outputs.values
         with no_grad():
@@ -319,7 +337,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool, and launches over many tensors."""
+        """The pool, multi-tensor launches, the look for NaNs, the choice of convolutions."""
         return SWITCHES
 
     def prepare(

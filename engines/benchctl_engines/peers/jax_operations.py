@@ -11,6 +11,7 @@ import numpy as np
 
 from ..vocabulary import NO_PADDING, Padding, Pair
 from .counter_random import CounterRandom, Key, philox_words
+from .jax_control_flow import JaxControlFlow
 from .python_operators import PythonOperators
 from .window_counts import window_counts
 
@@ -19,7 +20,7 @@ Axes = tuple[int, ...] | None
 _DIMENSIONS = {"NCHW": ("NCHW", "OIHW", "NCHW"), "NHWC": ("NHWC", "HWIO", "NHWC")}
 
 
-class JaxOperations(PythonOperators, CounterRandom):
+class JaxOperations(PythonOperators, JaxControlFlow, CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
 from .counter_random import CounterRandom, Key, philox_words
+from .python_control_flow import PythonControlFlow
 from .window_counts import window_counts
 
 Tensor = Any
@@ -110,7 +111,7 @@ def computed(x: Any) -> Any:
     return x.value() if isinstance(x, Pending) else x
 
 
-class TorchOperations(CounterRandom):
+class TorchOperations(PythonControlFlow, CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     add = staticmethod(operator.add)
@@ -265,6 +266,12 @@ class TorchOperations(CounterRandom):
 
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self._functional.cross_entropy(logits, labels.long())
+
+    def _value(self, tensor: Tensor) -> Tensor:
+        return computed(tensor)
+
+    def _stacked(self, rows: Sequence[Tensor]) -> Tensor:
+        return self._torch.stack(tuple(rows))
 
     def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
         draw = self._torch.randn if normal else self._torch.rand

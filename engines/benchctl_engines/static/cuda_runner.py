@@ -52,19 +52,24 @@ class CudaStaticRunner(StaticRunner):
 
     def compile(self) -> None:
         """Optimise, choose kernels, compile them, place memory, and record where that is free."""
-        placeholders = list(self._placeholders.values())
-        program = self._open_session().compiled(self._fetches, placeholders)
-        assert isinstance(program, CudaProgram)
-        self._program = program
+        program = self._program = self._program_of_shapes()
         self._load_feeds()
         if program.stateless:
             program.captured.record_now()
         self._driver.synchronize()
 
+    def _program_of_shapes(self) -> CudaProgram:
+        """The program for the shapes that are loaded."""
+        placeholders = list(self._placeholders.values())
+        program = self._open_session().compiled(self._fetches, placeholders)
+        assert isinstance(program, CudaProgram)
+        return program
+
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy new inputs to where the compiled step reads them."""
         super().load(inputs)
         if self._program is not None:
+            self._program = self._program_of_shapes()
             self._load_feeds()
 
     def _load_feeds(self) -> None:
