@@ -114,7 +114,7 @@ SIDE_BY_SIDE = ("aa", "ablate", "bisect", "compare", "gate", "train")
 
 def quick_form(arguments: list[str]) -> list[str]:
     """The same command where it would measure: only planned."""
-    return [*arguments, "--dry-run"] if arguments[0] == "run" else arguments
+    return [*arguments, "--dry-run"] if arguments[0] in ("run", "claims") else arguments
 
 
 @pytest.mark.parametrize("arguments", shown_commands(), ids=" ".join)

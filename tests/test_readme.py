@@ -54,13 +54,17 @@ def test_pip_is_asked_for_what_the_project_has(heading: str) -> None:
             assert value in PROJECT["dependency-groups"]
 
 
-def test_the_main_job_is_planned_and_covers_every_workload(tmp_path, monkeypatch) -> None:
+def test_the_main_job_is_planned_and_with_the_claims_covers_every_workload(
+    tmp_path, monkeypatch
+) -> None:
     run, report = [words for words in command_under("Measure") if words[0].endswith("benchctl")]
     monkeypatch.chdir(tmp_path)
     planned = CliRunner().invoke(main, [*run[1:], "--dry-run"])
     assert planned.exit_code == 0, planned.output
+    claims = CliRunner().invoke(main, ["claims", "--dry-run"])
+    shown = f"\n{planned.stdout}\n{claims.stdout}"
     for workload in PROJECT["project"]["entry-points"]["benchctl.workloads"]:
-        assert f"\n{workload}  " in f"\n{planned.stdout}"
+        assert f"\n{workload}  " in shown
     assert report[1:] == ["report"]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchctl.store.record import Run
 
 STDOUT = "-"
+_OTHER_JSON = "choose another path for --json; the run itself is kept in the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Output:
         if len(chosen) > 1:
             raise click.UsageError(f"expected one format for stdout, received {chosen}")
         if self.json_target not in (None, STDOUT):
-            _check_writable(Path(str(self.json_target)))
+            require_writable(Path(str(self.json_target)))
 
     def show(self, run: Run, summary: RunSummary) -> None:
         """Print the run, and write the JSON file if one was asked for."""
@@ -118,7 +119,7 @@ def write_document(path: Path, text: str) -> None:
         write_whole(path.resolve(), text, replace=True)
 
 
-def _check_writable(path: Path) -> None:
+def require_writable(path: Path, hint: str = _OTHER_JSON) -> None:
     """Raise where a file cannot be written later; nothing is created by trying."""
     folder = path.resolve().parent
     try:
@@ -132,13 +133,13 @@ def _check_writable(path: Path) -> None:
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise _not_written(path, error, hint) from error
 
 
-def _not_written(path: Path, error: OSError) -> CliError:
+def _not_written(path: Path, error: OSError, hint: str = _OTHER_JSON) -> CliError:
     return CliError(
         f"{path} cannot be written: {error.strerror or error}",
-        "choose another path for --json; the run itself is kept in the store",
+        hint,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from benchctl.cli.options import axis_option, seed_option, threads_option
 from benchctl.cli.screen import is_live, note, write
 
 if TYPE_CHECKING:
+    from benchctl.graphs.event_file import ScalarLog
     from benchctl.training.loop import EpochDone, StepDone, Training
 
 _DEFAULT_IMAGES = 10_000
@@ -55,6 +56,13 @@ _DEFAULT_IMAGES = 10_000
     metavar="N",
     help="Images of an epoch, at most as many as there are.",
 )
+@click.option(
+    "--tensorboard",
+    "log_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also log losses and times of the steps for TensorBoard.",
+)
 @axis_option
 @seed_option
 @threads_option
@@ -65,6 +73,7 @@ def train(
     folder: Path,
     resume: bool,
     images: int,
+    log_folder: Path | None,
     axes: tuple[str, ...],
     seed: int,
     threads: int | None,
@@ -78,6 +87,7 @@ def train(
     benchctl train gan --out digits --epochs 20
     benchctl train gan --out digits --epochs 40 --resume
     benchctl train gan --out clothes -a data=fashion --images 60000 --engine eager
+    benchctl train gan --out digits --tensorboard logs
     """
     from benchctl.cli.request import usable_cores
 
@@ -87,7 +97,8 @@ def train(
         _begin(training, resume)
         if training.epoch >= epochs:
             note(f"{training.checkpoint} has {training.epoch} epochs already; raise --epochs")
-        _run(training, epochs, folder)
+        with _scalar_log(log_folder if training.epoch < epochs else None, training) as log:
+            _run(training, epochs, folder, log)
     return int(Exit.OK)
 
 
@@ -154,17 +165,43 @@ def _begin(training: Training, resume: bool) -> None:
             raise CliError(str(error)) from error
 
 
-def _run(training: Training, epochs: int, folder: Path) -> None:
+def _scalar_log(
+    folder: Path | None, training: Training
+) -> AbstractContextManager[ScalarLog | None]:
+    if folder is None:
+        return nullcontext()
+    from benchctl.graphs.event_file import ScalarLog
+
+    try:
+        return ScalarLog(folder, training.epoch * training.steps_per_epoch + 1)
+    except OSError as error:
+        raise CliError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            "choose another folder: --tensorboard DIR",
+        ) from error
+
+
+def _run(training: Training, epochs: int, folder: Path, log: ScalarLog | None) -> None:
     from benchctl.training.pictures import save_pictures
 
     live = is_live()
+
+    def on_step(done: StepDone) -> None:
+        if live:
+            _show_step(done)
+        if log is not None:
+            log.write(done.step, _scalars(done))
+
     try:
-        for done in training.run(epochs, _show_step if live else _show_nothing):
+        for done in training.run(epochs, on_step):
             path = folder / f"digits-{done.epoch:04d}.png"
             save_pictures(path, done.images, done.decisions, f"epoch {done.epoch}")
             if live:
                 _clear()
             write([_epoch_line(done, path)])
+            if log is not None:
+                real = {"decisions/taken_for_real": _taken_for_real(done)}
+                log.write(done.epoch * training.steps_per_epoch, real)
     except KeyboardInterrupt:
         if live:
             _clear()
@@ -179,8 +216,12 @@ def _run(training: Training, epochs: int, folder: Path) -> None:
         ) from error
 
 
-def _show_nothing(done: StepDone) -> None:
-    """Where nobody watches, the lines of the epochs are enough."""
+def _scalars(done: StepDone) -> dict[str, float]:
+    return {
+        "loss/generator": done.generator_loss,
+        "loss/discriminator": done.discriminator_loss,
+        "time/step_seconds": done.step_seconds,
+    }
 
 
 def _show_step(done: StepDone) -> None:
@@ -199,9 +240,13 @@ def _clear() -> None:
 
 
 def _epoch_line(done: EpochDone, path: Path) -> str:
-    real = float((done.decisions > 0).mean())
     return (
         f"epoch {done.epoch:>3}  generator {done.generator_loss:.4f}  "
-        f"discriminator {done.discriminator_loss:.4f}  taken for real {real:.0%}  "
+        f"discriminator {done.discriminator_loss:.4f}  taken for real {_taken_for_real(done):.0%}  "
         f"{done.seconds:.1f} s  {path}"
     )
+
+
+def _taken_for_real(done: EpochDone) -> float:
+    """The share of the epoch's pictures that the discriminator takes for real ones."""
+    return float((done.decisions > 0).mean())

@@ -21,6 +21,7 @@ from benchctl.measure.worker_client import Launch, Worker, request
 from benchctl.plan.interpreters import interpreter_of
 from benchctl.plan.order import round_seed
 from benchctl.plan.planted import planted_share
+from benchctl.plan.schedule import FRAMEWORKS
 from benchctl.plan.subjects import subject_of
 from benchctl.store.record import (
     STRICT,
@@ -29,6 +30,7 @@ from benchctl.store.record import (
     ArmSpec,
     CaseSpec,
     DeviceTimes,
+    EnergyUse,
     Memory,
     Phases,
     Plan,
@@ -98,6 +100,7 @@ class ArmRun:
         self.measured_seconds = 0.0
         self.rounds_in_process = 0
         self.peak_bytes = result.memory.resident_above_import or 0
+        self.device_memory: Message | None = None
         self._process = max((each.process for each in result.rounds), default=-1) + 1
         self._context = context
         self._settings = context.settings
@@ -144,10 +147,11 @@ class ArmRun:
     def _check_with_cache(self, cache: Path, reference: Path | None) -> Phases:
         self.launch(cache)
         try:
-            self.wait_import(cache)
+            self.wait_import(cache, timed=False)
             phases = self.wait_prepare()
             memory = self._request("memory", self._settings.sample_timeout_seconds)
             self.peak_bytes = memory["peak_bytes"]
+            self.device_memory = memory.get("device")
             if reference is not None:
                 self._compare(reference)
         except BaseException:
@@ -181,8 +185,11 @@ class ArmRun:
         engine = arm.engine if interpreter is None else interpreter.engine
         self._worker.post("import", timeout_seconds, engine=engine, device=arm.device)
 
-    def wait_import(self, cache: Path, round_number: int = 0) -> None:
-        """Let the worker prepare the case; `wait_prepare` comes next."""
+    def wait_import(self, cache: Path, round_number: int = 0, *, timed: bool = True) -> None:
+        """Let the worker prepare the case; `wait_prepare` comes next.
+
+        Not `timed` are steps whose outputs are compared with a reference.
+        """
         worker = self._require_worker()
         imported = worker.wait()
         self._import_seconds = float(imported["import_seconds"])
@@ -200,8 +207,14 @@ class ArmRun:
                 "cache_directory": str(cache),
                 # Left out where it is the default: engines of another revision may not know it.
                 **({"precision": arm.precision} if arm.precision != STRICT else {}),
+                **({"own_random": True} if timed and self._is_framework() else {}),
             },
         )
+
+    def _is_framework(self) -> bool:
+        """Whether the engine is a framework, and of this revision."""
+        plan, arm = self._context.plan, self.result.arm
+        return arm.engine in plan.settings.get(FRAMEWORKS, ()) and subject_of(plan, arm) is None
 
     def wait_prepare(self) -> Phases:
         """The phases of the worker up to its first step."""
@@ -279,6 +292,23 @@ class ArmRun:
             device=_read_device_times(taken.get("device")),
         )
 
+    def measure_energy(self) -> None:
+        """What steady steps cost in energy, with the worker that is there or a new one."""
+        if not self.running:
+            cache = self._settings.cache_folder
+            self.launch(cache)
+            self.wait_import(cache)
+            self.wait_prepare_and_suspend()
+            self.warm_up()
+        rule = self._settings.energy_rule
+        worker = self._require_worker()
+        worker.resume()
+        seconds = self._settings.sample_timeout_seconds + 2 * rule.blocks * rule.block_seconds
+        found = self._request("energy", seconds, rule=asdict(rule))
+        worker.suspend()
+        lists = {name: tuple(each) for name, each in found.items() if isinstance(each, list)}
+        self.result = replace(self.result, energy=EnergyUse(**{**found, **lists}))
+
     def finish_worker(self) -> None:
         """Ask the worker for its memory, then end it."""
         worker = self._require_worker()
@@ -306,10 +336,19 @@ class ArmRun:
         return self._request("facts", self._settings.sample_timeout_seconds)
 
     def profile(self, steps: int) -> Message:
-        """Where the time of steady steps goes: `step_seconds` and `launches`."""
+        """Where the time of steady steps goes: `step_seconds`, `launches` and `phases`."""
         seconds = self._settings.sample_timeout_seconds
         self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
         return self._request("profile", seconds, steps=steps)
+
+    def device_limits(self) -> Message:
+        """What the arm's GPU does at best, as its engine measures it; nothing where it cannot."""
+        seconds = self._settings.sample_timeout_seconds
+        return self._request("device_limits", seconds, device=self.result.arm.device)
+
+    def graphs(self) -> Message:
+        """The graphs of the step; see `benchctl.measure.graph_message`."""
+        return self._request("graphs", self._settings.sample_timeout_seconds)
 
     def save_outputs(self, folder: Path) -> None:
         """Write the outputs of the first step to files."""
@@ -359,7 +398,9 @@ def _read_device_times(message: Message | None) -> DeviceTimes | None:
     """Device times that have travelled."""
     if message is None:
         return None
-    return DeviceTimes(**{name: tuple(values) for name, values in message.items()})
+    lists = {name: tuple(values) for name, values in message.items() if name != "phases"}
+    phases = {name: tuple(values) for name, values in message.get("phases", {}).items()}
+    return DeviceTimes(**lists, phases=phases)
 
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:

@@ -106,10 +106,12 @@ def failure_from_error(
         return ArmFailure(
             "crashed",
             f"out of memory during {doing}{detail}",
-            "choose a smaller size or batch, or free memory",
+            str(getattr(error, "hint", "")) or "choose a smaller size or batch, or free memory",
             notes,
         )
     hint = str(getattr(error, "hint", ""))
+    if getattr(error, "unavailable", False):
+        return ArmFailure("unavailable", str(error), hint, notes)
     # A plan is checked where it is made; another revision of the code may lack the case.
     if isinstance(error, MissingFileError | UnknownNameError):
         return ArmFailure("unavailable", str(error), hint, notes)

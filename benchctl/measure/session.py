@@ -1,8 +1,8 @@
 """Measuring a plan: the entry points of benchctl.measure.
 
 `measure` times every case of a plan into a journal, `verify` only checks results against the
-float64 reference, `explain` asks an engine what it does, `profile` where its time goes, and
-`differences` how far its results are from another's.
+float64 reference, `explain` asks an engine what it does, `graphs` what it computes, `profile` where
+its time goes, and `differences` how far its results are from another's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from benchctl.measure.arm import ArmRun, CaseContext
 from benchctl.measure.budget import Budget
@@ -25,16 +25,21 @@ from benchctl.measure.worker_client import Launch, ProcessWorker
 from benchctl.plan.schedule import plan_of_case
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, CaseResult, CaseSpec, Plan, Run
 
+if TYPE_CHECKING:
+    from benchctl_engines.contract import StepGraphs
+
 INTERLEAVED = "interleaved"
 """The key of a plan's settings that asks for every round of all cases before the next."""
 
 __all__ = [
     "INTERLEAVED",
     "ArmFailure",
+    "ArmGraphs",
     "Observer",
     "RunLog",
     "differences",
     "explain",
+    "graphs",
     "measure",
     "profile",
     "verify",
@@ -180,15 +185,49 @@ def profile(
     arm: ArmSpec,
     steps: int,
     *,
+    with_limits: bool = False,
     settings: MeasureSettings | None = None,
     launch: Launch = ProcessWorker,
 ) -> Message:
     """Where the time of a step of `case` goes on `arm`: the fields of `StepProfile`.
 
-    Raises `ArmFailure` where the engine cannot run the case, or cannot tell.
+    `with_limits` adds `device_limits`, what the arm's GPU does at best. Raises `ArmFailure` where
+    the engine cannot run the case, or cannot tell.
     """
     with _prepared_arm(plan, case, arm, settings, launch) as run:
-        return run.profile(steps)
+        found = run.profile(steps)
+        if with_limits:
+            found["device_limits"] = run.device_limits()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ArmGraphs:
+    """The graphs of a step, and how long each of its launches took, if that was asked for."""
+
+    graphs: StepGraphs
+    launch_seconds: tuple[float, ...] = ()
+
+
+def graphs(
+    plan: Plan,
+    case: CaseSpec,
+    arm: ArmSpec,
+    steps: int = 0,
+    *,
+    settings: MeasureSettings | None = None,
+    launch: Launch = ProcessWorker,
+) -> ArmGraphs:
+    """The graph of a step of `case` on `arm`, with medians of its launches over so many steps.
+
+    Raises `ArmFailure` where the engine cannot run the case, or makes no graph.
+    """
+    from benchctl.measure.graph_message import read_graphs
+
+    with _prepared_arm(plan, case, arm, settings, launch) as run:
+        found = read_graphs(run.graphs())
+        launches = run.profile(steps)["launches"] if steps else ()
+    return ArmGraphs(found, tuple(float(each["seconds"]) for each in launches))
 
 
 def differences(

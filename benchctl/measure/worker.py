@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
+from benchctl.measure.batches import BatchesRunner, Inputs, batch_name, draw_batches
 from benchctl.measure.clock import Clock, ImportTimer, seconds_since
 from benchctl.measure.feeding import FedStep, fed_warm_up
 from benchctl.measure.memory import PeakMeter
@@ -51,6 +52,14 @@ if TYPE_CHECKING:
 Handler = Callable[..., Message]
 Report = Callable[[str], None]
 
+_WITHOUT_GRAPH = {
+    "static": "tells nothing of its graph",
+    "eager": "runs operations as they are called and keeps no graph of the step",
+    "manual": "calls a step that was written by hand: it has no graph",
+    "peer": "is a framework, which keeps its graph to itself",
+}
+"""Why an engine of a paradigm has no graph to draw."""
+
 
 def ignore_report(doing: str) -> None:
     """What a worker does with its progress where nobody listens."""
@@ -83,7 +92,7 @@ class WorkerService:
         self._runner: Runner | None = None
         self._workload: Workload | None = None
         self._case: Mapping[str, Any] = {}
-        self._inputs: dict[str, Array] = {}
+        self._batches: list[Inputs] = []
         self._precision = STRICT
         self._watch: Any = None
         self._fed: FedStep | None = None
@@ -151,24 +160,26 @@ class WorkerService:
         _require(engine.supports(program, case))
         self._memory.start()
         self._memory.pause()
-        self._inputs = self._draw_inputs(input_seed)
+        self._batches = self._draw_batches(input_seed)
         self._input_seed = input_seed
         parameters = draw_parameters(self._workload, case, parameter_seed)
         self._memory.resume()
         with ImportTimer(self._clock) as imports:
             elapsed = self._begin("build", imports)
-            runner = engine.prepare(
-                program, case, parameters, self._inputs, EngineOptions(**options)
+            runner: Runner = engine.prepare(
+                program, case, parameters, self._batches[0], EngineOptions(**options)
             )
             # Only the engine holds the parameters from here on: it may replace them.
             del parameters
+            if len(self._batches) > 1:
+                runner = BatchesRunner(runner, self._batches)
             self._runner = runner
             runner.build()
             build_seconds = elapsed()
             elapsed = self._begin("compile", imports)
             runner.compile()
             compile_seconds = elapsed()
-            runner.load(self._inputs)
+            self._load_batches()
             elapsed = self._begin("first_run", imports)
             runner.step()
             first_run_seconds = elapsed()
@@ -192,7 +203,7 @@ class WorkerService:
             load_reference(Path(folder)),
             workload,
             self._case,
-            self._inputs,
+            self._batches[0],
             self._precision,
         )
         if verification.ok:
@@ -230,7 +241,7 @@ class WorkerService:
         """Run steps until they are steady."""
         if self._fed is not None:
             self._open_feed(self._fed, self._input_seed)
-            self._fed.check_first(self._inputs)
+            self._fed.check_first(self._batches[0])
         step, own_rule = self._timed_step(WarmUpRule(**rule))
         done = warm_up(step, self._clock, own_rule)
         self._steady, self._step_seconds = done.steady, done.step_seconds
@@ -241,14 +252,14 @@ class WorkerService:
 
         Of a workload with a feed, begin the feed instead.
         """
-        runner, _ = self._prepared()
+        self._prepared()
         if self._fed is not None:
             self._open_feed(self._fed, seed)
             return {}
         self._memory.pause()
-        self._inputs = self._draw_inputs(seed)
+        self._batches = self._draw_batches(seed)
         self._memory.resume()
-        runner.load(self._inputs)
+        self._load_batches()
         return {}
 
     def do_sample(self, warm_up_rule: Mapping[str, Any], rule: Mapping[str, Any]) -> Message:
@@ -293,6 +304,16 @@ class WorkerService:
             self._watch = Watch(self._clock)
         return asdict(measure_device(runner, self._clock, self._watch))
 
+    def do_energy(self, rule: Mapping[str, Any]) -> Message:
+        """What steady steps cost in energy; a problem where the engine is on no GPU."""
+        from benchctl.measure.energy import EnergyRule, measure_energy
+        from benchctl_engines.contract import AsynchronousRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, AsynchronousRunner):
+            return {"problem": "the engine gives no access to a GPU's clock and sensors"}
+        return asdict(measure_energy(runner, self._clock, EnergyRule(**rule)))
+
     def do_facts(self) -> Message:
         """What the engine says of the prepared case."""
         runner, _ = self._prepared()
@@ -319,7 +340,22 @@ class WorkerService:
         return {
             "step_seconds": found.step_seconds,
             "launches": [asdict(each) for each in found.launches],
+            "phases": dict(getattr(found, "phases", {})),
         }
+
+    def do_graphs(self) -> Message:
+        """The graph of the step, as it was recorded and as it runs."""
+        from benchctl.measure.graph_message import graphs_message
+        from benchctl_engines.contract import GraphRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, GraphRunner):
+            assert self._engine is not None
+            why = _WITHOUT_GRAPH[self._engine.paradigm]
+            raise ArmFailure(
+                "unavailable", f"{self._engine.name} {why}", "draw one that has: --engine static"
+            )
+        return graphs_message(runner.graphs())
 
     def do_save_outputs(self, folder: str) -> Message:
         """Write the outputs of the last step to `folder`."""
@@ -337,11 +373,21 @@ class WorkerService:
         return {"difference": largest_difference(runner.outputs(), Path(folder))}
 
     def do_memory(self) -> Message:
-        """The resident-set peak, above the level after import and as a whole."""
-        return {
+        """The resident-set peak, above the level after import and as a whole; a GPU's too."""
+        found: Message = {
             "above_import_bytes": self._memory.peak_above_start_bytes(),
             "peak_bytes": self._memory.peak_bytes(),
         }
+        # Asked for by name: the engines of another revision may not know it.
+        device_memory = getattr(self._runner, "device_memory", None)
+        if device_memory is not None:
+            found["device"] = asdict(device_memory())
+        return found
+
+    def do_device_limits(self, device: str) -> Message:
+        """What the GPU does at best; nothing where the engine cannot tell."""
+        device_limits = getattr(self._engine, "device_limits", None)
+        return {} if device_limits is None else asdict(device_limits(device))
 
     def do_reference(
         self,
@@ -362,13 +408,15 @@ class WorkerService:
         from benchctl_workloads.reference import reference_steps
 
         self._workload, self._case = load_workload(workload), case
-        inputs = self._draw_inputs(input_seed)
+        inputs, *others = self._draw_batches(input_seed)
         parameters = draw_parameters(self._workload, case, parameter_seed)
         # One seed of a plan is that of the parameters and of every engine's random operations.
         reference = reference_steps(self._workload, case, parameters, inputs, seed=parameter_seed)
         start = self._clock.now_ns()
         outputs = next(reference)
         step_seconds = seconds_since(self._clock, start)
+        if others:
+            outputs = self._of_all_batches(outputs, others, parameters, parameter_seed)
         names = list(outputs)
         save_reference(Path(folder), outputs, parameters)
         if self._workload.step(case) == "training" and losses(outputs):
@@ -392,11 +440,33 @@ class WorkerService:
 
         return elapsed_seconds
 
-    def _draw_inputs(self, seed: int) -> dict[str, Array]:
+    def _draw_batches(self, seed: int) -> list[Inputs]:
         import numpy as np
 
         assert self._workload is not None, "inputs come after the workload"
-        return self._workload.inputs(self._case, np.random.default_rng(seed))
+        return draw_batches(self._workload, self._case, np.random.default_rng(seed))
+
+    def _load_batches(self) -> None:
+        runner, _ = self._prepared()
+        several: Any = self._batches
+        runner.load(several if len(several) > 1 else several[0])
+
+    def _of_all_batches(
+        self,
+        first: Mapping[str, Array],
+        others: list[Inputs],
+        parameters: Mapping[str, Array],
+        seed: int,
+    ) -> dict[str, Array]:
+        """The reference of every batch, under the names that `BatchesRunner` gives outputs."""
+        from benchctl_workloads.reference import reference_outputs
+
+        assert self._workload is not None
+        outputs = {batch_name(name, 0): array for name, array in first.items()}
+        for place, inputs in enumerate(others, 1):
+            found = reference_outputs(self._workload, self._case, parameters, inputs, seed)
+            outputs |= {batch_name(name, place): array for name, array in found.items()}
+        return outputs
 
     def _user_file(self) -> Path | None:
         """The file of a user's own workload."""

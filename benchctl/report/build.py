@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchctl.claims.evaluation import newest_claims, without_claims
 from benchctl.history.acknowledgements import Acknowledgement
 from benchctl.report.charts import (
     gradient,
@@ -19,6 +20,7 @@ from benchctl.report.charts import (
     vgg,
 )
 from benchctl.report.charts.chart import Chart, MissingChart
+from benchctl.report.charts.claims import claim_sections
 from benchctl.report.charts.files import svg_text, write_png
 from benchctl.report.html import render_page
 from benchctl.report.published import Published, load_published
@@ -63,18 +65,22 @@ def build_report(
     """Write the report of `runs` to the folder `out`.
 
     Of each case and machine the newest measurement is shown; the pictures of the machine measured
-    last have plain names, those of others end in its id and threads. Raises OSError where `out`
+    last have plain names, those of others end in its id and threads. The cases of a run of claims
+    are in its own sections alone: they were measured for verdicts. Raises OSError where `out`
     cannot be written.
     """
     published = load_published()
-    trends = trend_sections(runs, acknowledgements)
-    drawn = [
-        (
-            view,
-            (*draw_charts(view, published), *trends.get((view.machine_id, view.threads), ())),
-        )
-        for view in make_views(runs)
-    ]
+    claims, others = newest_claims(runs), without_claims(runs)
+    trends = trend_sections(others, acknowledgements)
+    drawn: list[tuple[View, tuple[Chart | MissingChart, ...]]] = []
+    for view in make_views(others):
+        machine = (view.machine_id, view.threads)
+        found = claim_sections(claims.pop(machine)) if machine in claims else ()
+        charts = draw_charts(view, published)
+        drawn.append((view, (*found, *charts, *trends.get(machine, ()))))
+    for run in claims.values():
+        # Nothing but claims was measured there: of the other charts none is missed.
+        drawn += [(view, claim_sections(run)) for view in make_views([run])]
     pictures = out / PICTURES_NAME
     pictures.mkdir(parents=True, exist_ok=True)
     page = out / PAGE_NAME

@@ -10,7 +10,8 @@ A part stands between two comments and is rewritten as a whole:
 
 `from=NAME` among the words asks for results/reference/NAME.jsonl, a run with frameworks: tables are
 then those of implementations. Without it the parts come from slides.jsonl.
-`python -m benchctl.report.readme` in a checkout rewrites README.md and the demonstration page.
+`python -m benchctl.report.readme` in a checkout rewrites README.md, the demonstration page and the
+page of claims.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from benchctl.compare.summary import CaseSummary, RunSummary, summarise
 from benchctl.report.build import draw_charts, write_pictures
 from benchctl.report.case_tables import implementation_summary, tables_of_run
 from benchctl.report.charts.chart import Chart
+from benchctl.report.claims_page import RUN as CLAIMS_RUN
+from benchctl.report.claims_page import write_claims_page
 from benchctl.report.demonstration import PICTURES_NAME, DemonstrationError, write_demonstration
 from benchctl.report.frameworks import framework_lines, framework_table, frameworks_of
 from benchctl.report.markdown import escape, table_markdown
@@ -224,7 +227,7 @@ def matching_cases(words: str, summary: RunSummary) -> list[CaseSummary]:
 
 
 def update_documents(root: Path) -> tuple[Path, ...]:
-    """Rewrite README.md, the demonstration page and their pictures from the reference run.
+    """Rewrite README.md, the pages made from committed runs, and their pictures.
 
     Returns the files written. Raises `ReadmeError`, `DemonstrationError` and `StoreError` before
     README.md is touched.
@@ -237,13 +240,14 @@ def update_documents(root: Path) -> tuple[Path, ...]:
         name, owner = _choose_source(words, source)
         written |= dict.fromkeys(write_pictures(owner.charts[name], root / PICTURES, name))
     readme.write_text(text, encoding="utf-8")
-    return (readme, *written)
+    return (readme, *written, write_claims_page(root))
 
 
 def load_source(root: Path) -> Source:
     """The committed runs of a checkout; raises `StoreError`."""
     reference = root / REFERENCE
-    others = sorted(set(reference.parent.glob("*.jsonl")) - {reference})
+    # A run of claims holds verdicts, and cases measured for them alone: it has a page of its own.
+    others = sorted(set(reference.parent.glob("*.jsonl")) - {reference, root / CLAIMS_RUN})
     runs = {path.stem: load_run(path) for path in others}
     return make_source(load_run(reference), with_peers=runs)
 

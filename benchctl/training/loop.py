@@ -48,6 +48,11 @@ class StepDone:
     discriminator_loss: float
     step_seconds: float
 
+    @property
+    def step(self) -> int:
+        """The number of the step in the whole training, counted from 1."""
+        return (self.epoch - 1) * self.count + self.number
+
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
@@ -98,6 +103,11 @@ class Training:
     def checkpoint(self) -> Path:
         """The file that the training goes on from."""
         return self._folder / CHECKPOINT_FILE
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that an epoch goes through."""
+        return int(self._images.batches)
 
     def resume(self) -> None:
         """Go on from the checkpoint in the folder; raises `CheckpointError`."""

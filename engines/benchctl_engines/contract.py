@@ -22,6 +22,7 @@ Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
 Precision = Literal["fp32", "tf32"]
 """How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
+TensorKind = Literal["input", "parameter", "constant", "counter", "result"]
 Objectives = Mapping[str, tuple[str, ...]]
 """By the name of a scalar among a program's values, the parameters that it trains."""
 
@@ -61,6 +62,9 @@ class EngineOptions:
     `device` is "cpu", "gpu" or "gpu:N"; `precision` is another than "fp32" on a GPU only.
 
     `cache_directory` is where compiled kernels are kept; None means the engine's own default.
+
+    `own_random` lets a framework draw random numbers with its own generator, as its users do: so
+    it is when its steps are timed. When they are checked it draws those of the vocabulary.
     """
 
     device: str = "cpu"
@@ -69,6 +73,7 @@ class EngineOptions:
     switches: Mapping[str, str] = field(default_factory=dict)
     cache_directory: str | None = None
     precision: Precision = "fp32"
+    own_random: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ class LaunchTime:
 
     `seconds` is the median over the profiled steps, `start_seconds` when the call began in the
     last of them. `flops` are those of the definition: a convolution counts as the direct sum,
-    whatever computes it. `bytes_moved` counts every operand and result once.
+    whatever computes it. `bytes_moved` counts every operand and result once. `phase` is "forward",
+    "backward" or "update", empty where it is not told.
     """
 
     kernel: str
@@ -103,14 +109,19 @@ class LaunchTime:
     flops: int
     bytes_moved: int
     origin: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepProfile:
-    """Where a step's time goes; `step_seconds` is its median without any clock inside."""
+    """Where a step's time goes; `step_seconds` is its median without any clock inside.
+
+    `phases` are the seconds of forward, backward and update where a step has more than one.
+    """
 
     step_seconds: float
     launches: tuple[LaunchTime, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 class Program(Protocol):
@@ -327,10 +338,93 @@ class ProfiledRunner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """One array of a step: what is fed, kept or computed.
+
+    `layout` is that of an image, "NCHW" or "NHWC", empty for others. `value` is the number of a
+    scalar constant. `buffer` is the place in `GraphView.buffers` of what lies in the arena, -1 for
+    others.
+    """
+
+    name: str
+    kind: TensorKind
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    layout: str = ""
+    value: str = ""
+    buffer: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOperation:
+    """One operation of a step, and the kernel call that it became once it was compiled.
+
+    `inputs` and `outputs` are names of tensors. `parts` are the operations that this one does, in
+    order: more than one where it was fused. `gradient` tells that taking gradients recorded it.
+    `changes` is the parameter that it changes in place, and `workspace` the place of its scratch in
+    `GraphView.buffers`, -1 without any.
+    """
+
+    name: str
+    primitive: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parts: tuple[str, ...]
+    kernel: str = ""
+    origin: str = ""
+    gradient: bool = False
+    changes: str = ""
+    workspace: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBuffer:
+    """A span of the arena, in use from operation `first` to operation `last`, both included."""
+
+    offset_bytes: int
+    nbytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The graph of a step as plain data.
+
+    `operations` are in an order in which they can run, that of the launches once compiled.
+    `outputs` has the tensor of each of the program's results by name.
+    """
+
+    tensors: tuple[GraphTensor, ...]
+    operations: tuple[GraphOperation, ...]
+    outputs: Mapping[str, str]
+    buffers: tuple[GraphBuffer, ...] = ()
+    arena_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepGraphs:
+    """A step as it was recorded, cut down to what it returns, and as it was compiled."""
+
+    before: GraphView
+    after: GraphView
+
+
+@runtime_checkable
+class GraphRunner(Protocol):
+    """A runner that makes a graph of a step; others need not."""
+
+    def graphs(self) -> StepGraphs:
+        """The graph of the step that was built, and of the one that runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceState:
     """What a device's sensors say; None where they do not tell.
 
     What was measured under a `spoiling` reason is thrown away, under a `marking` one labelled.
+    `energy_joules` counts from some moment on; only differences mean anything.
     """
 
     clock_hertz: float | None = None
@@ -338,6 +432,8 @@ class DeviceState:
     temperature_celsius: float | None = None
     spoiling: tuple[str, ...] = ()
     marking: tuple[str, ...] = ()
+    power_watts: float | None = None
+    energy_joules: float | None = None
 
 
 class DeviceMark(Protocol):
@@ -384,6 +480,57 @@ class AsynchronousRunner(Protocol):
 
     def replays(self) -> bool:
         """Whether `issue` is one launch that replays a recorded step."""
+
+
+@runtime_checkable
+class PhasedRunner(Protocol):
+    """A runner on a device that can tell the phases of a step apart; others need not."""
+
+    def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
+        """Device time of "forward", "backward" and "update", one figure a step.
+
+        Runs `steps` steps, launched one by one where a step is usually replayed. Empty where a
+        step has one phase only.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLimits:
+    """What a GPU does at best, measured on it.
+
+    `gemm_flops_per_second` is that of a large float32 matrix product, by precision, a
+    multiplication and an addition counted each; `copy_bytes_per_second` counts bytes read and bytes
+    written.
+    """
+
+    name: str
+    gemm_flops_per_second: Mapping[str, float]
+    copy_bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Memory of a GPU in bytes: what the runner holds, what is free on the card, what it has."""
+
+    held_bytes: int
+    free_bytes: int
+    total_bytes: int
+
+
+@runtime_checkable
+class LimitedEngine(Protocol):
+    """An engine that can measure what a GPU does at best; others need not."""
+
+    def device_limits(self, device: str) -> DeviceLimits:
+        """The limits of "gpu" or "gpu:N", measured now; takes about a second."""
+
+
+@runtime_checkable
+class DeviceMemoryRunner(Protocol):
+    """A runner that can tell how full the memory of its GPU is; others need not."""
+
+    def device_memory(self) -> DeviceMemory:
+        """What is held and what is free now."""
 
 
 @runtime_checkable

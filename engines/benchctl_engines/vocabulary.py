@@ -9,10 +9,12 @@ P Q output. Filters are stored [K, C, R, S] for layout NCHW and [R, S, C, K] for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 Tensor = Any
+Nest = Any
+"""A tensor or a tuple of tensors."""
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 NO_PADDING: Padding = ((0, 0), (0, 0))
@@ -175,3 +177,43 @@ class Vocabulary(Protocol):
 
     def random_normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
         """Standard normal numbers; new ones every step."""
+
+    # Control flow that depends on data ---------------------------------------------------------
+    #
+    # Branches and bodies are functions of tensors that use `ops`. Where tensors are many, they are
+    # a tuple; whatever else a body uses of the program around it, it simply uses, and gradients
+    # flow there too. Random numbers are drawn outside.
+
+    def cond(
+        self,
+        predicate: Tensor,
+        then: Callable[..., Nest],
+        otherwise: Callable[..., Nest],
+        operands: Sequence[Tensor] = (),
+    ) -> Nest:
+        """then(*operands) where the bool scalar `predicate` holds, otherwise(*operands) elsewhere.
+
+        Only the branch taken is computed. Both give a tensor, or both a tuple of as many, with the
+        same shapes and dtypes. What only the other branch depends on has a gradient of zeros.
+        """
+
+    def scan(self, body: Callable[[Nest, Nest], Any], carry: Nest, xs: Nest) -> tuple[Nest, Nest]:
+        """body(carry, x) -> (carry, y) for one row x of xs after another: (last carry, stacked ys).
+
+        Rows are along axis 0 of [T, ...]: the tensors of xs have the same T, at least 1; each y
+        [...] becomes ys [T, ...], and may be None. The body keeps shapes and dtypes of the carry.
+        """
+
+    def while_loop(
+        self,
+        condition: Callable[[Nest], Tensor],
+        body: Callable[[Nest], Nest],
+        carry: Nest,
+        limit: int | None = None,
+    ) -> Nest:
+        """body(carry) -> carry while condition(carry), a bool scalar, holds: the last carry.
+
+        At most `limit` times, if one is given: a gradient needs one on engines with a graph, where
+        memory for what backward reads of each iteration is set aside. The body keeps shapes and
+        dtypes of the carry.
+        """

@@ -58,6 +58,9 @@ def test_profile_as_json_adds_up(tmp_path: Path) -> None:
     counts = [len(each["launches"]) for each in profiles]
     assert counts[0] > counts[1] > 20
     for each in profiles:
+        assert list(each["phases"]) == ["forward", "backward", "update"]
+        assert {launch["phase"] for launch in each["launches"]} == set(each["phases"])
+    for each in profiles:
         assert all(Path(path).is_file() for path in each["files"])
         starts = [launch["start_seconds"] for launch in each["launches"]]
         assert starts == sorted(starts)
@@ -138,9 +141,10 @@ def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:
     ]
     passes = passes_of(load_engine("static").switches())
     assert "fuse_elementwise" in passes
-    assert not {"passes", "entry", "check_nan", "poison", "capture"} & set(passes)
+    gpu_only = {"gather_updates", "capture"}
+    assert not {"passes", "entry", "check_nan", "poison", *gpu_only} & set(passes)
     on_a_gpu = passes_of(load_engine("static").switches(), "gpu:1/tf32")
-    assert on_a_gpu == (*passes, "capture")
+    assert on_a_gpu == (*passes, "gather_updates", "capture")
 
 
 def test_equal_kernels_are_summed_and_rates_follow() -> None:
@@ -160,7 +164,7 @@ def test_equal_kernels_are_summed_and_rates_follow() -> None:
     assert [row.kernel for row in launch_rows(launches)] == ["a", "b", "a"]
     limits = MachineLimits(1, 2e9, 4e8, 1e-9)
     table = profile_table([first, second], 1e-5, limits, by_launch=False)
-    assert table.rows[0][4:] == ("60.0%", "1.0", "50%", "0.2", "50%")
+    assert table.rows[0][4:] == ("60.0%", "1.0", "50%", "0.2", "50%", "50%")
     assert table.rows[-1][3:5] == ("3.0", "30.0%")
     events = trace_document(launches, "t")["traceEvents"][1:]
     assert [each["ts"] for each in events] == pytest.approx([0.0, 2.0, 3.0])

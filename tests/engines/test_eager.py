@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchctl_engines import eager, static
 from benchctl_engines.devices.cpu import LENDING_BYTES, POOLED_BYTES, BufferPool, Device
 from benchctl_engines.eager import no_grad, tensor
 from benchctl_engines.eager.engine import EagerVocabulary
+from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.primitive import PRIMITIVES, OperandError, UndeclaredSaveError
 from benchctl_engines.primitives.specs import ShapeError, spec
 
@@ -500,5 +502,41 @@ def test_the_vocabulary_counts_random_sites_anew_each_step():
 
 
 def test_both_engines_export_the_same_operations():
-    shared = set(eager.__all__) - {"Tensor", "no_grad", "tensor"}
+    shared = set(eager.__all__) - {"Tensor", "check_nan", "no_grad", "tensor"}
     assert shared <= set(static.__all__)
+
+
+# ----- looking for NaNs -------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_nan_names_its_line_while_somebody_looks():
+    x = eager.tensor([4.0, -1.0], requires_grad=True)
+    with eager.check_nan(), pytest.raises(NanError, match=r"sqrt made a NaN") as caught:
+        eager.sqrt(x)
+    assert f"test_eager.py:{sys._getframe(0).f_lineno - 1}" in str(caught.value)
+    assert np.isnan(eager.sqrt(x).numpy()[1]), "nobody looks any more"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_nan_of_the_backward_pass_is_found_too():
+    x = eager.tensor([0.0], requires_grad=True)
+    y = eager.sum(eager.multiply(eager.sqrt(x), 0.0))
+    with eager.check_nan(), pytest.raises(NanError):
+        y.backward()
+
+
+def test_looking_for_nans_changes_no_result():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((3, 3), dtype=np.float32) for _ in range(2)]
+
+    def gradients():
+        a, b = (eager.tensor(each, requires_grad=True) for each in arrays)
+        eager.sum(eager.tanh(eager.matmul(a, b)) * b).backward()
+        return a.grad.numpy(), b.grad.numpy()
+
+    plain = gradients()
+    with eager.check_nan():
+        watched = gradients()
+    for one, other in zip(plain, watched, strict=True):
+        np.testing.assert_array_equal(one, other)

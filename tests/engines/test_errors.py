@@ -14,11 +14,11 @@ from benchctl_engines import eager, static
 from benchctl_engines.kernels import table
 from benchctl_engines.kernels.table import Kernel, NoKernelError, Prepared
 from benchctl_engines.primitives import operations
+from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.primitive import OperandError
 from benchctl_engines.primitives.specs import ShapeError
 from benchctl_engines.source_sites import Site, user_site
 from benchctl_engines.static import FeedError, Graph, PassSwitches, Session
-from benchctl_engines.static.launch import NanError
 from benchctl_engines.static.switches import PASS_NAMES
 
 FILE = Path(__file__).name

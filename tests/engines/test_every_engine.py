@@ -10,6 +10,8 @@ import pytest
 from benchctl.measure.verification import load_reference, save_reference, verify_outputs
 from benchctl.plan.registry import engine_names, load_engine
 from benchctl_engines.contract import Engine, EngineOptions, RunnerFacts
+from benchctl_workloads.conditional import Conditional
+from benchctl_workloads.dynamic_shapes import DynamicShapes
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
 from benchctl_workloads.reference import reference_outputs
@@ -19,6 +21,7 @@ from benchctl_workloads.xyz import Xyz
 
 SMALL_VGG16 = {"width": 16, "image_size": 32, "batch": 2}
 SMALL_HEADS = {"width": 24, "channels": 6, "side": 3, "batch": 3}
+SMALL_CONDITIONAL = {"size": 8, "steps": 4, "mode": "gradient"}
 CASES = {
     "xyz": (Xyz(), {"size": "30x40"}),
     "vgg16": (Vgg16(), {**SMALL_VGG16, "mode": "inference", "layout": "NCHW"}),
@@ -26,6 +29,10 @@ CASES = {
     "training": (Vgg16(), {**SMALL_VGG16, "mode": "training", "layout": "NHWC"}),
     "layout": (Layout(), {"layer": "conv4_1", "image_size": 32, "direction": "backward"}),
     "heads": (Heads(), {**SMALL_HEADS, "mode": "inference"}),
+    "branch": (Conditional(), {**SMALL_CONDITIONAL, "form": "branch"}),
+    "loop": (Conditional(), {**SMALL_CONDITIONAL, "form": "loop"}),
+    "while": (Conditional(), {**SMALL_CONDITIONAL, "form": "while"}),
+    "shapes": (DynamicShapes(), {"lengths": 16, "width": 8}),
 }
 STEPS = 5
 

@@ -10,10 +10,10 @@ from cuda_runs import emulated
 
 from benchctl_engines import static
 from benchctl_engines.primitives import operations
+from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.randomness import random
 from benchctl_engines.static import Graph, PassSwitches, Session
 from benchctl_engines.static.graph import step_counter
-from benchctl_engines.static.launch import NanError
 from benchctl_engines.static.session import group
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")

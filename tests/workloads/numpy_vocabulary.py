@@ -58,6 +58,38 @@ class NumpyVocabulary:
         y = images.reshape(N, H // R, R, W // S, S, C).max(axis=(2, 4))
         return _back(y, layout)
 
+    def mean(self, x, axes=None, keepdims=False):
+        return np.mean(x, axis=axes, keepdims=keepdims)
+
+    def tanh(self, x):
+        return np.tanh(x)
+
+    def greater(self, a, b):
+        return a > b
+
+    def where(self, condition, a, b):
+        return np.where(condition, a, b)
+
+    def slice(self, x, starts, stops):
+        return x[tuple(slice(*each) for each in zip(starts, stops, strict=True))]
+
+    def cond(self, predicate, then, otherwise, operands=()):
+        return (then if predicate else otherwise)(*operands)
+
+    def scan(self, body, carry, xs):
+        """For one carry, one stack and one row."""
+        ys = []
+        for x in xs:
+            carry, y = body(carry, x)
+            ys.append(y)
+        return carry, np.stack(ys)
+
+    def while_loop(self, condition, body, carry, limit=None):
+        done = 0
+        while done != limit and condition(carry):
+            carry, done = body(carry), done + 1
+        return carry
+
     def softmax_cross_entropy(self, logits, labels):
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         return -np.log(probabilities[np.arange(len(labels)), labels]).mean()

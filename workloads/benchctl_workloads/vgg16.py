@@ -6,7 +6,7 @@ images and weights are stored and which operations are used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -61,27 +61,19 @@ class Vgg16(Workload):
 
     def parameters(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         parameters = {}
-        for shape in _convolutions(case):
+        for shape in convolutions_of(case):
             filters = he_normal(rng, (shape.K, shape.C, 3, 3), shape.C * 9)
             parameters[f"{shape.name}_weight"] = arrange_filters(filters, case["layout"])
             parameters[f"{shape.name}_bias"] = small_biases(rng, shape.K)
-        head = classifier_parameters(rng, _classifier(case), case["layout"], case["head"])
+        head = classifier_parameters(rng, classifier_of(case), case["layout"], case["head"])
         return parameters | head
 
     def program(
         self, ops: Any, parameters: Mapping[str, Any], inputs: Mapping[str, Any], case: Case
     ) -> Outputs:
-        layout = case["layout"]
-        x = inputs["images"]
-        for shape in _convolutions(case):
-            x = ops.conv2d(x, parameters[f"{shape.name}_weight"], padding=_SAME, layout=layout)
-            bias = parameters[f"{shape.name}_bias"]
-            x = ops.relu(ops.bias_add(x, bias, axis=1 if layout == "NCHW" else -1))
-            if shape.pooled:
-                x = ops.max_pool2d(x, (2, 2), layout=layout)
-        logits = classify(
-            ops, parameters, x, case["batch"], _classifier(case), layout, case["head"]
-        )
+        maps = features(ops, parameters, inputs["images"], case)
+        shapes, layout = classifier_of(case), case["layout"]
+        logits = classify(ops, parameters, maps, case["batch"], shapes, layout, case["head"])
         if case["mode"] == "inference":
             return Outputs(values={"logits": logits})
         loss = ops.softmax_cross_entropy(logits, inputs["labels"])
@@ -96,8 +88,8 @@ class Vgg16(Workload):
 
     def by_hand(self, case: Case) -> ByHand:
         return Vgg16Step(
-            _convolutions(case),
-            _classifier(case),
+            convolutions_of(case),
+            classifier_of(case),
             case["layout"],
             case["head"],
             self.learning_rate(case) if case["mode"] == "training" else None,
@@ -107,7 +99,7 @@ class Vgg16(Workload):
         return network_tolerance(output)
 
     def cost(self, case: Case) -> Cost:
-        convolutions, dense = _convolutions(case), _classifier(case)
+        convolutions, dense = convolutions_of(case), classifier_of(case)
         batch, pixels = case["batch"], case["image_size"] ** 2 * IMAGE_CHANNELS
         layers: tuple[ConvolutionShape | DenseShape, ...] = (*convolutions, *dense)
         parameters = sum(layer.parameter_count for layer in layers)
@@ -127,11 +119,33 @@ class Vgg16(Workload):
         return text if case["width"] == PAPER_WIDTH else f"{text}, width {case['width']}"
 
 
-def _convolutions(case: Case) -> tuple[ConvolutionShape, ...]:
+def features(
+    ops: Any,
+    parameters: Mapping[str, Any],
+    images: Any,
+    case: Case,
+    seen: MutableMapping[str, Any] | None = None,
+) -> Any:
+    """The maps after the last pooling; `seen` receives each convolution after its ReLU, by name."""
+    x, layout = images, case["layout"]
+    for shape in convolutions_of(case):
+        x = ops.conv2d(x, parameters[f"{shape.name}_weight"], padding=_SAME, layout=layout)
+        bias = parameters[f"{shape.name}_bias"]
+        x = ops.relu(ops.bias_add(x, bias, axis=1 if layout == "NCHW" else -1))
+        if seen is not None:
+            seen[shape.name] = x
+        if shape.pooled:
+            x = ops.max_pool2d(x, (2, 2), layout=layout)
+    return x
+
+
+def convolutions_of(case: Case) -> tuple[ConvolutionShape, ...]:
+    """The thirteen convolutions of a case."""
     return convolution_shapes(case["width"], case["image_size"])
 
 
-def _classifier(case: Case) -> tuple[DenseShape, ...]:
+def classifier_of(case: Case) -> tuple[DenseShape, ...]:
+    """fc6 to fc8 of a case."""
     width = case["width"]
     side = case["image_size"] // 2**POOLINGS
     return classifier_shapes(feature_channels(width), side, classifier_width(width))

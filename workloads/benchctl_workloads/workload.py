@@ -88,12 +88,22 @@ class Workload:
     axes: ClassVar[tuple[Axis, ...]] = ()
     summary: ClassVar[str] = ""
     """One line for `benchctl list`."""
+    varying_shapes: ClassVar[bool] = False
+    """Whether the inputs of one case may have several shapes; some engines cannot take them."""
 
     # What is computed ----------------------------------------------------------------------
 
     def inputs(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         """The arrays that change every round, by name."""
         raise NotImplementedError
+
+    def batches(self, case: Case, rng: np.random.Generator) -> list[dict[str, Array]]:
+        """The sets of inputs that one step goes through, one after another.
+
+        Of several the step takes each anew, and taking them is part of its time; the outputs of
+        each are checked. Only a training step has always one.
+        """
+        return [self.inputs(case, rng)]
 
     def parameters(self, case: Case, rng: np.random.Generator) -> dict[str, Array]:
         """The arrays that a training step learns, by name; in the layout that the case asks for."""

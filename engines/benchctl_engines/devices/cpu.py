@@ -168,9 +168,10 @@ class Kind:
 class Device:
     """Where an eager tensor lives: kernels of `name`, `threads` of them, memory from a pool.
 
-    `pooled` off takes every array from NumPy, to show what the pool is worth. A device of another
-    kind has the same attributes: `pooled_bytes` is the size from which its arrays come from a pool,
-    and arrays of the host go through `from_host` and `to_host`.
+    `pooled` off takes every array from NumPy, to show what the pool is worth. Kernels named in
+    `left_out` are not chosen. A device of another kind has the same attributes: `pooled_bytes` is
+    the size from which its arrays come from a pool, and arrays of the host go through `from_host`
+    and `to_host`.
     """
 
     __slots__ = (
@@ -179,6 +180,7 @@ class Device:
         "constants",
         "hooks",
         "kernel_names",
+        "left_out",
         "name",
         "plans",
         "pool",
@@ -190,10 +192,17 @@ class Device:
     driver: Driver | None = None
     precision: Precision = "fp32"
 
-    def __init__(self, name: str = "cpu", threads: int | None = None, pooled: bool = True) -> None:
+    def __init__(
+        self,
+        name: str = "cpu",
+        threads: int | None = None,
+        pooled: bool = True,
+        left_out: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.threads = threads or usable_cores()
         self.pooled = pooled
+        self.left_out = left_out
         self.pool = BufferPool()
         self._kinds: dict[TensorSpec, Kind] = {}
         self.plans: dict[Any, Any] = {}

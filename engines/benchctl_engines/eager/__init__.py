@@ -40,6 +40,7 @@ from ..primitives.operations import (
     transpose,
     where,
 )
+from .nan_watch import check_nan
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, sum, tensor
 
@@ -52,6 +53,7 @@ __all__ = [
     "bias_add",
     "broadcast_to",
     "cast",
+    "check_nan",
     "concatenate",
     "conv2d",
     "conv2d_transpose",

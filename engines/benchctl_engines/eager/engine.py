@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..contract import (
     Availability,
     Case,
     DeviceFinding,
+    DeviceLimits,
     EngineOptions,
     Objectives,
     Paradigm,
@@ -26,13 +28,19 @@ from ..contract import (
 )
 from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
+from ..devices.launch_clock import LaunchClock
+from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
+from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
+from . import control_flow
 from .entries import Leaf
+from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
+from .phases import phases_entered, time_phases
 from .profile import profile_steps
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, tensor
@@ -40,6 +48,13 @@ from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+    "multi_tensor": Switch(
+        "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
+    ),
+    "check_nan": Switch(
+        "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
+    ),
+    NAME: CONVOLUTION,
 }
 
 
@@ -58,6 +73,7 @@ class EagerVocabulary(InHouseVocabulary):
     multiply = staticmethod(multiply)
     divide = staticmethod(divide)
     sum = staticmethod(tensor_sum)
+    _control = control_flow
 
     def __init__(self, device: Device, seed: int = 0) -> None:
         self._device = device
@@ -103,7 +119,9 @@ class EagerRunner:
         if device is None:
             use_directory(options.cache_directory)
             pooled = options.switches.get("pool", "on") == "on"
-            device = Device(options.device, options.threads, pooled)
+            device = Device(options.device, options.threads, pooled, left_out(options.switches))
+        if options.switches.get("check_nan") == "on":
+            device.hooks.append(NanWatch())
         self.device = device
         self._ops = EagerVocabulary(device, options.seed)
         self._parameters: dict[str, Tensor] = {}
@@ -175,14 +193,22 @@ class EagerRunner:
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
         results = {name: each.numpy() for name, each in self._results.items()}
-        for name, each in zip(self._gradient_names, self._gradients, strict=False):
+        for name, each, source in zip(
+            self._gradient_names, self._gradients, self._sources, strict=False
+        ):
             if each is None:
-                raise _no_gradient(name.removeprefix("grad_"))
+                each = self._untaken(name.removeprefix("grad_"), source)
             results[name] = each.numpy()
         if self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.numpy()
         return results
+
+    def _untaken(self, name: str, source: Tensor) -> Tensor:
+        """The gradient of what no branch taken depended on: zeros."""
+        if not self._ops.branched:
+            raise _no_gradient(name)
+        return tensor(np.zeros(source.shape, source.dtype), device=self.device)
 
     def facts(self) -> RunnerFacts:
         """Kernels used so far, in order of first use, and the pool's peak."""
@@ -197,8 +223,11 @@ class EagerRunner:
         )
 
     def profile(self, steps: int) -> StepProfile:
-        """Times of the kernel calls, in the order in which they run."""
-        return profile_steps(self.device, self.step, steps)
+        """Times of the kernel calls, in the order in which they run, and of the phases."""
+        clock = LaunchClock()
+        with phases_entered(self, clock.enter):
+            found = profile_steps(self.device, self.step, steps, clock)
+        return replace(found, phases=medians(time_phases(self, self.step, steps, HostMarks())))
 
     def close(self) -> None:
         """Let go of all tensors."""
@@ -241,7 +270,7 @@ class UpdatingRunner(EagerRunner):
         given = {}
         for name, gradient in zip(self._wanted, found, strict=True):
             if gradient is None:
-                raise _no_gradient(name)
+                gradient = self._untaken(name, parameters[name])
             given[name] = gradient
         self._results = outputs.values
         with no_grad():
@@ -296,12 +325,19 @@ class EagerEngine:
 
         return gpu_findings()
 
+    def device_limits(self, device: str) -> DeviceLimits:
+        """What the GPU does at best; see the contract."""
+        from ..devices.cuda.limits import measure_device_limits
+        from ..devices.cuda.opening import open_device
+
+        return measure_device_limits(open_device(device))
+
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool."""
+        """The pool, multi-tensor launches, the look for NaNs, the choice of convolutions."""
         return SWITCHES
 
     def prepare(

@@ -14,7 +14,7 @@ from .plans import Plan
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_next_sequence = count(1).__next__
+next_sequence = count(1).__next__
 _KEPT_ASSIGNED = 4096
 
 
@@ -25,7 +25,7 @@ class Leaf:
     sources: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Tensor) -> None:
-        self.sequence = _next_sequence()
+        self.sequence = next_sequence()
         self.grad: Tensor | None = None
         # Weak: tensor and leaf would otherwise keep each other alive.
         self._tensor = weakref.ref(tensor)
@@ -52,7 +52,7 @@ class Entry(Saved):
         sources: tuple[Any, ...],
         outs: Sequence[Any],
     ) -> None:
-        self.sequence = _next_sequence()
+        self.sequence = next_sequence()
         self.plan = plan
         self.sources = sources
         self.arrays: Sequence[Any] | None = arrays
@@ -132,7 +132,7 @@ def note_assignment(target: Tensor) -> None:
             f"{target.entry.plan.primitive.name}, whose gradient would then be wrong; "
             "use x.detach()"
         )
-    mode.last_assignment = _next_sequence()
+    mode.last_assignment = next_sequence()
     if len(mode.assigned) > _KEPT_ASSIGNED:
         mode.assigned = {key: pair for key, pair in mode.assigned.items() if pair[0]() is not None}
     mode.assigned[id(target.array)] = (weakref.ref(target.array), mode.last_assignment)

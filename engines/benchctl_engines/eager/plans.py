@@ -60,7 +60,13 @@ class Plan:
         self.kinds = tuple(device.kind(each) for each in self.specs)
         self.kind = self.kinds[0]
         request = KernelRequest(
-            specs, self.specs, attributes, device.threads, device.driver, device.precision
+            specs,
+            self.specs,
+            attributes,
+            device.threads,
+            device.driver,
+            device.precision,
+            device.left_out,
         )
         kernel = select(primitive.name, device.name, request)
         prepared = kernel.prepare(request)

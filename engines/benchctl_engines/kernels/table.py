@@ -33,7 +33,7 @@ class KernelRequest:
     """What a kernel may look at when it is chosen and prepared.
 
     `driver` is the GPU that a kernel of the device "gpu" is prepared for, None for the others;
-    `precision` is how it may compute products of float32.
+    `precision` is how it may compute products of float32; rows named in `left_out` are not chosen.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -42,6 +42,7 @@ class KernelRequest:
     threads: int = 1
     driver: Driver | None = None
     precision: Precision = "fp32"
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,9 @@ def load_device(device: str) -> None:
 
 
 def select(primitive: str, device: str, request: KernelRequest) -> Kernel:
-    """The first row whose predicate holds; raises `NoKernelError`."""
+    """The first row not left out whose predicate holds; raises `NoKernelError`."""
     for row in kernels_of(primitive, device):
-        if row.when(request):
+        if row.name not in request.left_out and row.when(request):
             return row
     specs = ", ".join(str(each) for each in request.inputs)
     raise NoKernelError(f"no {device} kernel computes {primitive} of {specs or 'no operands'}")

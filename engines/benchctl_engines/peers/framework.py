@@ -105,9 +105,13 @@ class FrameworkEngine(PeerEngine):
 
     operations: ClassVar[type]
     """The class of `ops`."""
+    fixed_shapes: ClassVar[bool] = False
+    """Whether inputs must keep the shapes that the engine was prepared for."""
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether every operation that the program asks for exists here."""
+        if self.fixed_shapes and getattr(workload, "varying_shapes", False):
+            return varying_shapes_refused(self.name)
         names = dict.fromkeys(call.operation for call in probe_program(workload, case).calls)
         missing = [name for name in names if not hasattr(self.operations, name)]
         if missing:
@@ -117,6 +121,16 @@ class FrameworkEngine(PeerEngine):
                 "choose another engine",
             )
         return AVAILABLE
+
+
+def varying_shapes_refused(engine: str) -> Availability:
+    """Why an engine that is made for inputs of one shape cannot run a case of several."""
+    return Availability(
+        False,
+        f"the engine {engine} is prepared for inputs of one shape, and those of the case have "
+        "several",
+        "choose another workload, or an engine that takes any shape",
+    )
 
 
 def installed_versions(distributions: tuple[str, ...]) -> dict[str, str]:

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..contract import AVAILABLE, Array, Availability, Case, Program
-from .framework import PeerEngine
+from ..primitives.control_flow import CONTROL_FLOW
+from .framework import PeerEngine, varying_shapes_refused
 from .probed_program import ProbedCall, probe_program
+
+_CONTROL_FLOW = {each.name for each in CONTROL_FLOW}
 
 
 class UnsupportedProgramError(ValueError):
@@ -24,6 +27,8 @@ class InferenceEngine(PeerEngine):
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Whether a case is a forward step that this runtime can express."""
+        if getattr(workload, "varying_shapes", False):
+            return varying_shapes_refused(self.name)
         if workload.step(case) != "forward":
             return Availability(
                 False,
@@ -47,6 +52,11 @@ def require_operation(engine: str, call: ProbedCall) -> None:
     if call.arguments.get("layout") == "NHWC":
         raise UnsupportedProgramError(
             f"{engine} takes images in layout NCHW only", "choose -a layout=NCHW"
+        )
+    if call.operation in _CONTROL_FLOW:
+        raise UnsupportedProgramError(
+            f"{engine} is given one list of operations, and the program has a {call.operation}",
+            "choose a case without branches and loops, or another engine",
         )
     if call.operation.startswith("random_"):
         raise UnsupportedProgramError(

@@ -52,9 +52,11 @@ class JaxRunner:
         self._workload = workload
         self._case = case
         self._kind = workload.step(case)
+        self._ops.differentiated = self._kind != "forward"
         self._objectives = objectives_of(workload, case)
         self._seed = options.seed
         self._draws = draws_random_numbers(workload, case)
+        self._ops.own_random = self._draws and options.own_random
         self._steps = 0
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._names = tuple(parameters), tuple(inputs)
@@ -62,6 +64,10 @@ class JaxRunner:
         self._parameters: Tensors = {}
         self._inputs: Tensors = {}
         self._function: Any = None
+        # What jax.jit made, and what it was compiled to for the first shapes.
+        self._jitted: Any = None
+        self._compiled: Any = None
+        self._compiled_shapes: dict[str, tuple[int, ...]] = {}
         self._values: Tensors = {}
         self._gradients: Tensors = {}
 
@@ -90,11 +96,20 @@ class JaxRunner:
             jitted = self._jax.jit(self._gradient_step)
         else:
             jitted = self._jax.jit(self._forward_step)
-        self._function = jitted.lower(self._parameters, self._inputs, self._number()).compile()
+        self._jitted = jitted
+        self._compiled = jitted.lower(self._parameters, self._inputs, self._number()).compile()
+        self._compiled_shapes = self._shapes()
+        self._function = self._compiled
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: each.shape for name, each in self._inputs.items()}
 
     def load(self, inputs: Mapping[str, Array]) -> None:
-        """Copy new inputs."""
+        """Copy new inputs; for other shapes than it was compiled for, jax.jit compiles again."""
         self._inputs = self._copied(inputs)
+        if self._compiled is not None:
+            same = self._shapes() == self._compiled_shapes
+            self._function = self._compiled if same else self._jitted
 
     def step(self) -> None:
         """Call the function and wait for every result."""
@@ -201,11 +216,14 @@ class JaxRunner:
             notes.append("parameters donated: updated in their own memory")
             if self._objectives is not None:
                 notes.append("updated by the workload's own update")
+        if self._ops.own_random:
+            notes.append("random numbers by jax.random")
         return RunnerFacts(kernels=("xla",), notes=tuple(notes))
 
     def close(self) -> None:
         """Let go of all arrays and the compiled function."""
         self._parameters, self._inputs, self._function = {}, {}, None
+        self._jitted = self._compiled = None
         self._values, self._gradients = {}, {}
 
 

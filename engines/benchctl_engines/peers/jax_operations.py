@@ -11,6 +11,7 @@ import numpy as np
 
 from ..vocabulary import NO_PADDING, Padding, Pair
 from .counter_random import CounterRandom, Key, philox_words
+from .jax_control_flow import JaxControlFlow
 from .python_operators import PythonOperators
 from .window_counts import window_counts
 
@@ -19,7 +20,7 @@ Axes = tuple[int, ...] | None
 _DIMENSIONS = {"NCHW": ("NCHW", "OIHW", "NCHW"), "NHWC": ("NHWC", "HWIO", "NHWC")}
 
 
-class JaxOperations(PythonOperators, CounterRandom):
+class JaxOperations(PythonOperators, JaxControlFlow, CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:
@@ -178,6 +179,11 @@ class JaxOperations(PythonOperators, CounterRandom):
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         chosen = self._np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
         return self._np.mean(self._jax.nn.logsumexp(logits, axis=1) - chosen)
+
+    def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
+        random = self._jax.random
+        key = random.fold_in(random.fold_in(random.key(self._seed), self._step[0]), site)
+        return (random.normal if normal else random.uniform)(key, shape, dtype)
 
     def _words(self, blocks: int, key: Key) -> Tensor:
         """In whole numbers of 32 bits, the only ones that JAX has by default."""

@@ -10,6 +10,8 @@ from functools import cache
 from typing import Any
 
 from ..contract import Case, Program
+from ..nests import flat, like
+from ..primitives.control_flow import CONTROL_FLOW
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import Primitive
 from ..vocabulary import Vocabulary
@@ -68,6 +70,31 @@ class _Probe:
     def __init__(self, calls: list[ProbedCall]) -> None:
         self._calls = calls
 
+    # Branches and loops are asked what they do: all branches, and one iteration.
+
+    def cond(self, predicate: Any, then: Any, otherwise: Any, operands: Sequence[Any] = ()) -> Any:
+        """Note the calls of both branches."""
+        _note(self._calls, "cond", (predicate, then, otherwise, operands), {})
+        nest = then(*operands)
+        otherwise(*operands)
+        return self._stand_ins(nest)
+
+    def scan(self, body: Any, carry: Any, xs: Any) -> tuple[Any, Any]:
+        """Note the calls of an iteration."""
+        _note(self._calls, "scan", (body, carry, xs), {})
+        _, y = body(self._stand_ins(carry), self._stand_ins(xs))
+        return self._stand_ins(carry), self._stand_ins(y)
+
+    def while_loop(self, condition: Any, body: Any, carry: Any, limit: int | None = None) -> Any:
+        """Note the calls of an iteration."""
+        _note(self._calls, "while_loop", (condition, body, carry, limit), {})
+        condition(self._stand_ins(carry))
+        body(self._stand_ins(carry))
+        return self._stand_ins(carry)
+
+    def _stand_ins(self, nest: Any) -> Any:
+        return like(nest, [ProbedValue(self._calls) for _ in flat(nest)])
+
     def __getattr__(self, operation: str) -> Callable[..., ProbedValue]:
         def note(*operands: Any, **attributes: Any) -> ProbedValue:
             return _note(self._calls, operation, operands, attributes)
@@ -105,3 +132,9 @@ def probe_program(workload: Program, case: Case) -> ProbedProgram:
         outputs = workload.program(_Probe(calls), parameters, inputs, case)
         probed.values = outputs.values
     return probed
+
+
+def branches(workload: Program, case: Case) -> bool:
+    """Whether what a program computes depends on its data: it has branches or loops."""
+    names = {each.name for each in CONTROL_FLOW}
+    return any(call.operation in names for call in probe_program(workload, case).calls)

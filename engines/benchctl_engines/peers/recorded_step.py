@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..contract import Array, Case, Program
+from ..static.gradients import is_control
 from ..static.graph import Node, Value
 from ..static.step_graph import pruned
 from ..static.workload_graph import WorkloadGraph, workload_graph
@@ -42,6 +43,12 @@ def record_step(
         if node.is_source:
             values[node.outputs[0]] = _source(node, sources, recording, parameters)
             continue
+        if is_control(node):
+            raise UnsupportedProgramError(
+                f"the program has a {node.primitive.name}, and an exported step is one list of "
+                f"operations   (made at {node.origin.describe()})",
+                "export a case without branches and loops",
+            )
         results = tuple(
             RecordedValue(names.get(each, f"value_{len(values) + place}"), each.spec, recording)
             for place, each in enumerate(node.outputs)

@@ -25,7 +25,7 @@ from ..devices.availability import gpu_index
 from .counter_random import draws_random_numbers
 from .cuda_builds import tensorflow_without_cuda
 from .framework import FrameworkEngine, no_gradient, place_words
-from .probed_program import probe_program
+from .probed_program import branches, probe_program
 from .tensorflow_operations import TensorflowOperations
 
 
@@ -56,6 +56,8 @@ class TensorflowRunner:
         self._kind = workload.step(case)
         self._objectives = objectives_of(workload, case)
         self._seed = options.seed
+        # What no branch taken depends on has no gradient where operations run at once.
+        self._branches = branches(workload, case)
         self._step_number: Any = None
         if draws_random_numbers(workload, case):
             self._step_number = self._tf.Variable(0, dtype=self._tf.int64)
@@ -114,10 +116,16 @@ class TensorflowRunner:
             refuse_updates(outputs)
             self._update(gradients)
             return values, []
-        for name, gradient in zip(self._wanted, gradients, strict=True):
-            if gradient is None:
-                raise no_gradient(name)
-        return values, gradients
+        pairs = zip(self._wanted, sources, gradients, strict=True)
+        return values, [self._existing(*each) for each in pairs]
+
+    def _existing(self, name: str, source: Any, gradient: Any) -> Any:
+        """A gradient; where there is none, zero if that is because of a branch."""
+        if gradient is not None:
+            return gradient
+        if not self._branches:
+            raise no_gradient(name)
+        return self._tf.zeros_like(source)
 
     def _read(self) -> dict[str, Any]:
         """The parameters, read once: each reading of a variable is an operation of the graph."""
@@ -139,8 +147,7 @@ class TensorflowRunner:
             chosen = {name: sources[name] for name in names}
             gradients.update(tape.gradient(outputs.values[objective], chosen))
         for name, gradient in gradients.items():
-            if gradient is None:
-                raise no_gradient(name)
+            gradients[name] = self._existing(name, sources[name], gradient)
         update = self._workload.update  # type: ignore[attr-defined]
         updated = update(self._ops, parameters, gradients, self._case)
         for name, value in new_parameters(outputs.updates, updated, parameters).items():
@@ -194,12 +201,28 @@ class FunctionRunner(TensorflowRunner):
     """One case as one tf.function: the program is traced once."""
 
     mode = "one tf.function"
+    _traced: Callable[..., Any] | None = None
+    _concrete: Callable[..., Any] | None = None
+    _shapes: tuple[Any, ...] = ()
 
     def compile(self) -> None:
         """Trace the program; TensorFlow optimises the graph in the first step."""
         traced = self._tf.function(self._compute, autograph=False)
         # Called as such, it need not look for a trace that fits its arguments at every step.
-        self._call = traced.get_concrete_function(*self._inputs)
+        self._call = self._concrete = traced.get_concrete_function(*self._inputs)
+        self._traced, self._shapes = traced, tuple(each.shape for each in self._inputs)
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy new inputs; for other shapes than it was traced for, TensorFlow traces again."""
+        super().load(inputs)
+        if self._traced is not None and self._concrete is not None:
+            same = tuple(each.shape for each in self._inputs) == self._shapes
+            self._call = self._concrete if same else self._traced
+
+    def close(self) -> None:
+        """Let go of all tensors, and of what was traced."""
+        super().close()
+        self._traced = self._concrete = None
 
 
 class EagerRunner(TensorflowRunner):

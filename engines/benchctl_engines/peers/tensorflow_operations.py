@@ -8,6 +8,7 @@ from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
 from .python_operators import PythonOperators
+from .tensorflow_control_flow import TensorflowControlFlow
 from .tensorflow_random import TensorflowRandom
 from .window_counts import window_counts
 
@@ -15,7 +16,7 @@ Tensor = Any
 Axes = tuple[int, ...] | None
 
 
-class TensorflowOperations(PythonOperators, TensorflowRandom):
+class TensorflowOperations(PythonOperators, TensorflowControlFlow, TensorflowRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     def __init__(self) -> None:

@@ -245,6 +245,7 @@ class GraphEngine(TensorflowEngine):
     """TensorFlow 1: define, then run."""
 
     name = "tf-graph"
+    fixed_shapes = True
     runner = GraphRunner
 
     def switches(self) -> Mapping[str, Switch]:

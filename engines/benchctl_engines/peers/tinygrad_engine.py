@@ -236,6 +236,7 @@ class TinygradEngine(FrameworkEngine):
     """tinygrad under TinyJit."""
 
     name = "tinygrad"
+    fixed_shapes = True
     packages = ("tinygrad",)
     extra = "tinygrad"
     runner = TinygradRunner

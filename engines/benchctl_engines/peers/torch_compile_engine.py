@@ -37,7 +37,9 @@ class TorchCompileRunner(TorchRunner):
 
     def compile(self) -> None:
         """Compile the program and its backward: Inductor does so when it first sees arrays."""
-        self._compiled = self._torch.compile(self._tensors, dynamic=False)
+        # Of inputs of many shapes Inductor makes code for any of them, once it has met a second.
+        varying = getattr(self._workload, "varying_shapes", False)
+        self._compiled = self._torch.compile(self._tensors, dynamic=None if varying else False)
         if self._objectives is None:
             self._run_compiled()
             return

@@ -22,6 +22,7 @@ from ..devices.availability import gpu_index
 from .counter_random import draws_random_numbers
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
+from .probed_program import branches
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)
@@ -51,10 +52,14 @@ class TorchRunner:
         self._kind = workload.step(case)
         self._objectives = objectives_of(workload, case)
         self._seed = options.seed
+        # What no branch taken depends on has no gradient in PyTorch.
+        self._branches = branches(workload, case)
         # The number of the step, where random numbers depend on it.
         self._step: Any = None
         if draws_random_numbers(workload, case):
-            self._step = self._torch.zeros((), dtype=self._torch.int64)
+            self._step = self._torch.zeros((), dtype=self._torch.int64, device=self._place)
+            self._ops.own_random = options.own_random
+            self._torch.manual_seed(options.seed)
         self._update: Callable[..., dict[str, Any]] = self._updated
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
@@ -139,8 +144,14 @@ class TorchRunner:
             gradients.update(zip(names, found, strict=True))
         for name, gradient in gradients.items():
             if gradient is None:
-                raise no_gradient(name)
+                gradients[name] = self._untaken(name, self._parameters[name])
         return gradients
+
+    def _untaken(self, name: str, source: Any) -> Any:
+        """The gradient where there is none: zero, if that is because of a branch."""
+        if not self._branches:
+            raise no_gradient(name)
+        return self._torch.zeros_like(source)
 
     def _updated(self, parameters: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
         """The workload's own update, as a function of tensors."""
@@ -174,9 +185,8 @@ class TorchRunner:
         results = {name: value.detach().cpu().numpy() for name, value in self._values.items()}
         if self._kind == "gradient":
             for name, source in self._sources.items():
-                if source.grad is None:
-                    raise no_gradient(name)
-                results[f"grad_{name}"] = source.grad.cpu().numpy()
+                gradient = self._untaken(name, source) if source.grad is None else source.grad
+                results[f"grad_{name}"] = gradient.detach().cpu().numpy()
         elif self._kind == "training":
             for name, parameter in self._parameters.items():
                 results[f"parameter/{name}"] = parameter.detach().cpu().numpy()
@@ -196,6 +206,8 @@ class TorchRunner:
         elif self._kind == "training":
             own = "torch.optim.SGD" if self._objectives is None else "the workload's own update"
             notes.append(f"updated by {own}")
+        if self._ops.own_random:
+            notes.append("random numbers by torch.rand")
         if "NHWC" in self._case.values():
             notes.append("images and filters in channels_last memory")
         return RunnerFacts(kernels=("torch",), notes=tuple(notes))

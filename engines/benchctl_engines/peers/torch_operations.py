@@ -14,6 +14,7 @@ from typing import Any
 
 from ..vocabulary import NO_PADDING, Padding, Pair, transposed_size
 from .counter_random import CounterRandom, Key, philox_words
+from .python_control_flow import PythonControlFlow
 from .window_counts import window_counts
 
 Tensor = Any
@@ -110,7 +111,7 @@ def computed(x: Any) -> Any:
     return x.value() if isinstance(x, Pending) else x
 
 
-class TorchOperations(CounterRandom):
+class TorchOperations(PythonControlFlow, CounterRandom):
     """Native operations; see benchctl_engines.vocabulary."""
 
     add = staticmethod(operator.add)
@@ -266,9 +267,20 @@ class TorchOperations(CounterRandom):
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self._functional.cross_entropy(logits, labels.long())
 
+    def _value(self, tensor: Tensor) -> Tensor:
+        return computed(tensor)
+
+    def _stacked(self, rows: Sequence[Tensor]) -> Tensor:
+        return self._torch.stack(tuple(rows))
+
+    def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
+        draw = self._torch.randn if normal else self._torch.rand
+        place = self._step.device
+        return draw(shape, dtype=getattr(self._torch, dtype), device=place)
+
     def _words(self, blocks: int, key: Key) -> Tensor:
         """PyTorch has no such generator on the CPU; its whole numbers of 64 bits wrap around."""
-        index = self._torch.arange(blocks)
+        index = self._torch.arange(blocks, device=self._step.device)
         counter = (index & _WORD, index >> 32, self._step & _WORD, (self._step >> 32) & _WORD)
         return self._torch.stack(philox_words(counter, key, _product_words, int), 1).reshape(-1)
 

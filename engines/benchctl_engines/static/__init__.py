@@ -45,6 +45,7 @@ from ..primitives.operations import (
     transpose,
     where,
 )
+from .control_flow import cond, scan, while_loop
 from .gradients import gradients
 from .graph import Graph, Value, Variable, constant, default_graph, placeholder, variable
 from .session import CompileReport, FeedError, Operation, Session, group
@@ -67,6 +68,7 @@ __all__ = [
     "broadcast_to",
     "cast",
     "concatenate",
+    "cond",
     "constant",
     "conv2d",
     "conv2d_transpose",
@@ -90,6 +92,7 @@ __all__ = [
     "placeholder",
     "relu",
     "reshape",
+    "scan",
     "sin",
     "slice",
     "softmax_cross_entropy",
@@ -100,4 +103,5 @@ __all__ = [
     "transpose",
     "variable",
     "where",
+    "while_loop",
 ]

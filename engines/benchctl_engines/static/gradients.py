@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..primitives.control_flow import CONTROL_FLOW
 from ..primitives.elementwise import add
 from ..primitives.primitive import Saved
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
-from .graph import Node, Value, emit_constant
+from .graph import Graph, Node, Value, emit_constant, graph_of
 
 
 class _Call(Saved):
@@ -37,8 +38,83 @@ class _Call(Saved):
             raise NotImplementedError(
                 f"{node.primitive.name} has no gradient   (made at {node.origin.describe()})"
             )
-        with node.graph.made_at(node.origin.touched_by("gradients")):
+        gradient = resolved(gradient)
+        with graph_of(gradient).made_at(node.origin.touched_by("gradients")):
             return rule(gradient, self)
+
+
+class Contribution:
+    """A gradient that a branch or loop will give, made when it is first needed.
+
+    By then it is known what else has arrived at the same value, `total`: backward continues that
+    sum inside the body, as the walk over a tape does.
+    """
+
+    __slots__ = ("call", "place", "total")
+
+    def __init__(self, call: _ControlCall, place: int) -> None:
+        self.call = call
+        self.place = place
+        self.total: Any = None
+
+
+class _Output:
+    """One result of a branch or loop: where the gradients of its consumers are summed."""
+
+    __slots__ = ("place", "sequence", "sources")
+
+    def __init__(self, call: _ControlCall, place: int) -> None:
+        # Between the node and whatever reads it.
+        self.sequence = call.node.sequence + (place + 1) / (len(call.node.outputs) + 1)
+        self.place = place
+        self.sources: tuple[Any, ...] = (call,)
+
+    def pull(self, gradient: Any) -> Sequence[Any]:
+        """The gradient with the place of the result."""
+        return ({self.place: resolved(gradient)},)
+
+
+class _ControlCall:
+    """A branch or loop: `pull` takes the gradients of its results by place."""
+
+    __slots__ = ("_found", "_given", "_promised", "node", "sequence", "sources")
+
+    def __init__(self, node: Node, sources: tuple[Any, ...]) -> None:
+        self.node = node
+        self.sequence: float = node.sequence
+        self.sources = sources
+        self._given: dict[int, Value] = {}
+        self._promised: dict[int, Contribution] = {}
+        self._found: Mapping[int, Value] | None = None
+
+    def pull(self, gradient: dict[int, Value]) -> Sequence[Any]:
+        """A contribution for each operand that has a gradient."""
+        from .control_gradients import reached_operands
+
+        self._given = gradient
+        reached = reached_operands(self.node, gradient)
+        self._promised = {
+            place: Contribution(self, place)
+            for place, source in enumerate(self.sources)
+            if source is not None and place in reached
+        }
+        return [self._promised.get(place) for place in range(len(self.sources))]
+
+    def value(self, place: int) -> Value:
+        """The gradient of an operand; the first call records the backward operation."""
+        from .control_gradients import operand_gradients
+
+        if self._found is None:
+            totals = {at: each.total for at, each in self._promised.items()}
+            self._found = operand_gradients(self.node, self._given, totals)
+        return self._found[place]
+
+
+def resolved(gradient: Any) -> Any:
+    """A gradient as a value of the graph."""
+    if isinstance(gradient, Contribution):
+        return gradient.call.value(gradient.place)
+    return gradient
 
 
 def gradients(
@@ -52,49 +128,96 @@ def gradients(
     """
     outputs = [outputs] if isinstance(outputs, Value) else list(outputs)
     given = list(seeds) if seeds is not None else [None] * len(outputs)
-    graph = outputs[0].graph
-    calls = _reachable_calls(graph.nodes, {each.node for each in inputs})
+    graph = graph_of(outputs[0])
     pairs = [
-        (calls[output.node], _seed_of(output, seed))
+        (held_in(graph, output), _seed_of(output, seed, graph))
         for output, seed in zip(outputs, given, strict=True)
-        if output.node in calls and output.index == 0
     ]
-    targets = {calls[each.node] for each in inputs if each.node in calls}
+    return walk(graph, pairs, [held_in(graph, each) for each in inputs])
+
+
+def walk(
+    graph: Graph, seeds: Sequence[tuple[Value, Any]], inputs: Sequence[Value]
+) -> list[Value | None]:
+    """Gradients of `inputs` given those of some values, all of one graph, in the order of the walk.
+
+    Where an input is itself seeded, what arrives there is added to the seed.
+    """
+    calls = _reachable_calls(graph.nodes, {key_of(each) for each in inputs})
+    pairs = [(calls[key_of(value)], seed) for value, seed in seeds if _flows(value, calls)]
+    targets = {calls[key_of(each)] for each in inputs if key_of(each) in calls}
     found = pull_back(pairs, targets, _add)
-    return [found.get(calls[each.node]) if each.node in calls else None for each in inputs]
+    return [
+        resolved(found.get(calls[key_of(each)])) if key_of(each) in calls else None
+        for each in inputs
+    ]
 
 
-def _reachable_calls(nodes: Sequence[Node], targets: set[Node]) -> dict[Node, _Call]:
-    calls: dict[Node, _Call] = {}
+def held_in(graph: Graph, value: Value) -> Value:
+    """The value as an operand of the graph that is recorded."""
+    held = graph.held(value)
+    return value if held is None else held
+
+
+def is_control(node: Node) -> bool:
+    """Whether the node is a branch or loop: all its results carry gradients."""
+    return node.primitive in CONTROL_FLOW
+
+
+def key_of(value: Value) -> Node | Value:
+    """What the walk knows a value by: its node, or the result of a branch or loop."""
+    return value if is_control(value.node) else value.node
+
+
+def _flows(value: Value, calls: Mapping[Any, Any]) -> bool:
+    first = value.index == 0 or is_control(value.node)
+    return first and key_of(value) in calls
+
+
+def _reachable_calls(
+    nodes: Sequence[Node], targets: Collection[Node | Value]
+) -> dict[Node | Value, Any]:
+    calls: dict[Node | Value, Any] = {}
     for node in nodes:
         sources = tuple(
-            calls.get(each.node) if each.index == 0 and each.spec.floating else None
+            calls.get(key_of(each)) if each.spec.floating and _flows(each, calls) else None
             for each in node.operands
         )
+        flows = any(source is not None for source in sources)
+        if is_control(node):
+            call = _ControlCall(node, sources) if flows else None
+            for each in node.outputs:
+                if each.spec.floating and (call is not None or each in targets):
+                    output = calls[each] = _Output(call or _ControlCall(node, ()), each.index)
+                    output.sources = output.sources if call is not None else ()
+            continue
         # A float result without a rule is met with an error in the walk, not with silence.
-        flows = any(source is not None for source in sources) and node.outputs[0].spec.floating
+        flows = flows and node.outputs[0].spec.floating
         if node in targets or flows:
             calls[node] = _Call(node, sources if flows else ())
     return calls
 
 
-def _seed_of(output: Value, seed: Any) -> Any:
+def _seed_of(output: Value, seed: Any, graph: Graph) -> Any:
     if seed is None:
         if output.spec.shape:
             raise ShapeError(
                 f"gradients expected a scalar or a seed of its shape, received {output!r} "
                 f"without a seed   (made at {output.node.origin.describe()})"
             )
-        return emit_constant(
-            output.graph, np.ones((), output.spec.dtype), output.graph.site(), "seed"
-        )
+        return emit_constant(graph, np.ones((), output.spec.dtype), graph.site(), "seed")
     if not isinstance(seed, Value):
-        array = np.array(seed, output.spec.dtype)
-        seed = emit_constant(output.graph, array, output.graph.site(), "seed")
+        seed = emit_constant(graph, np.array(seed, output.spec.dtype), graph.site(), "seed")
     if seed.spec is not output.spec:
         raise ShapeError(f"gradients expected a seed like {output!r}, received {seed!r}")
     return seed
 
 
 def _add(total: Any, contribution: Any, owned: bool) -> Any:
-    return add(total, contribution)
+    if isinstance(total, dict):
+        total.update(contribution)  # of results of one branch or loop, at different places
+        return total
+    if isinstance(contribution, Contribution):
+        contribution.total = resolved(total)
+        return contribution
+    return add(resolved(total), contribution)

@@ -116,6 +116,9 @@ class Value(TensorOperators):
 class Graph:
     """An append-only list of nodes; their order is a topological one."""
 
+    outer: Graph | None = None
+    """The graph around the part of a program that is a branch or the body of a loop."""
+
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._names: dict[str, int] = {}
@@ -153,9 +156,33 @@ class Graph:
         self._names[unique] = 1
         return unique
 
+    def held(self, value: Value) -> Value | None:
+        """What stands for a value in this graph; None for one that has no place here."""
+        return value if value.graph is self else None
+
+    def widen(self, node: Node, attributes: Mapping[str, Any]) -> None:
+        """Give a node more results through new attributes; those that it has stay as they are.
+
+        A branch or loop that is differentiated also gives what its gradient needs.
+        """
+        node.attributes = attributes
+        specs = node.primitive.output_specs([each.spec for each in node.operands], attributes)
+        kept = len(node.outputs)
+        more = tuple(Value(node, kept + place, each) for place, each in enumerate(specs[kept:]))
+        node.outputs = (*node.outputs, *more)
+
     def freeze(self) -> None:
         """Forbid new nodes: a graph that grows in a loop is the classic leak."""
         self._frozen = True
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """Within this, a frozen graph takes new nodes: the program again, for other shapes."""
+        frozen, self._frozen = self._frozen, False
+        try:
+            yield
+        finally:
+            self._frozen = frozen
 
     def site(self) -> Site:
         """Where a node made now comes from."""
@@ -199,6 +226,7 @@ class Variable(Value):
 
 _SOURCES = {"placeholder", "constant", "variable", "step"}
 _DEFAULTS: list[Graph] = [Graph()]
+_BODIES: list[Graph] = []
 
 
 def default_graph() -> Graph:
@@ -206,11 +234,39 @@ def default_graph() -> Graph:
     return _DEFAULTS[-1]
 
 
+@contextmanager
+def recorded_in(body: Graph) -> Iterator[None]:
+    """Within this, operations go to `body`, on whatever values they are called."""
+    _BODIES.append(body)
+    try:
+        with body.as_default():
+            yield
+    finally:
+        _BODIES.pop()
+
+
+def graph_of(value: Value) -> Graph:
+    """Where an operation on this value is recorded now; raises `OperandError` on a leaked one."""
+    if _BODIES:
+        return _BODIES[-1]
+    if value.graph.outer is not None:
+        raise OperandError(
+            f"{value!r} was made inside a branch or loop and is used outside of it; return it from "
+            f"there   (made at {value.node.origin.describe()})"
+        )
+    return value.graph
+
+
 def record(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """Append a call of `primitive` to the graph of its operands."""
     values = [each for each in operands if isinstance(each, Value)]
-    graph = values[0].graph
+    graph = graph_of(values[0])
     site = graph.site()
+    if primitive.effect == "update" and graph.outer is not None:
+        raise OperandError(
+            f"{primitive.name} expected to be called outside branches and loops, received a call "
+            f"inside one   (made at {site.describe()}); return the new value and assign it after"
+        )
     lifted = [_as_operand(primitive, each, values, graph, site) for each in operands]
     try:
         node = graph.emit(primitive, lifted, attributes, origin=site)
@@ -236,12 +292,13 @@ def _as_operand(
     primitive: Primitive, operand: Any, values: Sequence[Value], graph: Graph, site: Site
 ) -> Value:
     if isinstance(operand, Value):
-        if operand.graph is not graph:
+        held = graph.held(operand)
+        if held is None:
             raise OperandError(
                 f"{primitive.name} expected values of one graph, received {values[0]!r} made at "
                 f"{values[0].node.origin} and {operand!r} made at {operand.node.origin}"
             )
-        return operand
+        return held
     if hasattr(operand, "apply_primitive"):
         raise OperandError(
             f"{primitive.name} cannot mix a value of the static engine, {values[0]!r} made at "
@@ -276,6 +333,7 @@ def constant(value: Any, dtype: str | None = None, name: str = "") -> Value:
 def placeholder(dtype: str = "float32", shape: Sequence[int] = (), name: str = "") -> Value:
     """A value that every run must be fed, in the default graph."""
     graph = default_graph()
+    _require_outside("placeholder", graph)
     attributes = {"shape": tuple(int(size) for size in shape), "dtype": dtype}
     node = graph.emit(placeholder_source, (), attributes, origin=graph.site(), name=name)
     node.payload = node.outputs[0]
@@ -293,12 +351,21 @@ def variable(initial: Any, dtype: str | None = None, name: str = "", copy: bool 
         dtype = {"i": "int32", "f": "float32"}.get(array.dtype.kind)
     array = np.asarray(array, dtype, order="C")
     graph = default_graph()
+    _require_outside("variable", graph)
     attributes = {"shape": array.shape, "dtype": str(array.dtype)}
     node = graph.emit(variable_source, (), attributes, origin=graph.site(), name=name)
     made = Variable(node, array.copy() if copy else array, array)
     node.outputs = (made,)
     node.payload = made
     return made
+
+
+def _require_outside(name: str, graph: Graph) -> None:
+    if graph.outer is not None:
+        raise OperandError(
+            f"{name} expected to be made outside branches and loops, received one inside"
+            f"   (made at {graph.site().describe()}); make it before and read it inside"
+        )
 
 
 def step_counter(graph: Graph) -> Value:

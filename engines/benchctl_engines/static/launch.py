@@ -18,8 +18,10 @@ from ..kernels.table import (
     kernel_words,
     select,
 )
+from ..primitives.nan_check import refuse_nan
 from ..primitives.primitive import PRIMITIVES
 from ..primitives.specs import TensorSpec
+from .gradients import is_control
 from .graph import Node, Value
 from .sources import constant_source
 
@@ -27,21 +29,26 @@ if TYPE_CHECKING:
     from ..gpu.driver import Driver
 
 
-class NanError(ArithmeticError):
-    """A result held a NaN; raised under check_nan, naming the user's line."""
+class NoControlFlowError(NoKernelError):
+    """A branch or loop on a device that the static engine has none for."""
+
+    hint = "run it with --engine eager, which reads the condition on the host, or --device cpu"
+    unavailable = True
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a step runs: the device's rows of the kernel table, and what requests tell them.
 
-    `driver` is the GPU of the device "gpu", None of the others.
+    `driver` is the GPU of the device "gpu", None of the others; rows named in `left_out` are not
+    chosen.
     """
 
     device: str = "cpu"
     threads: int = 1
     driver: Driver | None = None
     precision: Precision = "fp32"
+    left_out: tuple[str, ...] = ()
 
     def request(
         self,
@@ -51,7 +58,13 @@ class Target:
     ) -> KernelRequest:
         """What a kernel of this target is asked for."""
         return KernelRequest(
-            tuple(inputs), tuple(outputs), attributes, self.threads, self.driver, self.precision
+            tuple(inputs),
+            tuple(outputs),
+            attributes,
+            self.threads,
+            self.driver,
+            self.precision,
+            self.left_out,
         )
 
     def kernel_for(
@@ -86,6 +99,11 @@ def prepare_node(
     With `bound`, which gives a constant's array as the kernel will see it, the kernel works out now
     what depends on constant operands alone.
     """
+    if is_control(node):
+        raise NoControlFlowError(
+            f"the static engine runs no {node.primitive.name} on device {target.device}: a step "
+            f"there is one recorded list of launches   (made at {node.origin.describe()})"
+        )
     request = request_of(node, target)
     try:
         row = select(node.primitive.name, target.device, request)
@@ -120,6 +138,4 @@ def run_once(node: Node, arrays: Sequence[Array], target: Target) -> tuple[Array
 
 def check_nan(node: Node, *outputs: Array) -> None:
     """Raise `NanError` where a result of the node holds a NaN."""
-    for array in outputs:
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise NanError(f"{node.primitive.name} made a NaN   (made at {node.origin.describe()})")
+    refuse_nan(node.primitive.name, lambda: node.origin, *outputs)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,12 +21,16 @@ from ..devices.cpu import POOLED_BYTES, BufferPool, aligned_bytes
 from ..kernels.rehearsal import rehearse
 from ..kernels.table import Prepared
 from ..primitives.specs import TensorSpec
+from .gradients import is_control
 from .graph import Node, Value
 from .launch import Target, check_nan, constant_array, prepare_node
 from .passes.plan_memory import MemoryPlan, plan_memory
 from .sources import constant_source, placeholder_source, step_source, variable_source
 from .step_graph import PassReport, StepGraph, updated_variable
 from .switches import PassSwitches
+
+if TYPE_CHECKING:
+    from .body_program import BodyProgram
 
 _numbers = count()
 
@@ -42,12 +46,23 @@ NOT_FED = object()
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel call: names of the arrays it is given, outputs first."""
+    """One kernel call: names of the arrays it is given, outputs first.
+
+    `others` are further nodes that the same call computes. A branch or loop is one, too, with the
+    `bodies` that it calls.
+    """
 
     node: Node
     kernel: str
     prepared: Prepared
     arrays: tuple[str, ...]
+    others: tuple[Node, ...] = ()
+    bodies: tuple[BodyProgram, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All that it computes."""
+        return (self.node, *self.others)
 
 
 @dataclass
@@ -75,12 +90,14 @@ class Program:
 
         The function cannot be called afterwards.
         """
+        for body in all_bodies(self.launches):
+            body.bound.clear()
         self.bound.clear()
 
     @property
     def bytes_moved(self) -> int:
         """Sizes of the operands and results of all launches, each counted at every launch."""
-        nodes = (launch.node for launch in self.launches)
+        nodes = (node for launch in self.launches for node in launch.nodes)
         return sum(each.spec.nbytes for node in nodes for each in (*node.operands, *node.outputs))
 
     @property
@@ -91,7 +108,17 @@ class Program:
     @property
     def kernels(self) -> tuple[str, ...]:
         """Kernel names in launch order."""
-        return tuple(launch.kernel for launch in self.launches)
+        bodies = all_bodies(self.launches)
+        inside = [launch.kernel for body in bodies for launch in body.launches]
+        return (*(launch.kernel for launch in self.launches), *inside)
+
+
+def all_bodies(launches: Sequence[Launch]) -> Iterator[BodyProgram]:
+    """The bodies that these launches call, and those within them."""
+    for launch in launches:
+        for body in launch.bodies:
+            yield body
+            yield from all_bodies(body.launches)
 
 
 def launch_name(index: int) -> str:
@@ -135,11 +162,11 @@ def compile_program(
     recheck: Callable[..., list[Array]],
 ) -> Program:
     """Compile an optimised step; `recheck` is called with feeds that are not as declared."""
-    builder = _Builder(step, returned, feeds, state, switches, target)
+    builder = StepBuilder(step, returned, feeds, state, switches, target)
     return builder.build(recheck)
 
 
-class _Builder:
+class StepBuilder:
     """Names arrays, prepares launches and writes the source."""
 
     def __init__(
@@ -160,8 +187,8 @@ class _Builder:
         self.switches = switches
         self.bound: dict[str, Any] = {}
         self.names: dict[Value, str] = {}
-        bound = constant_array if switches.fold_constants else None
-        self.prepared = {node: prepare_node(node, target, bound) for node in step.operations}
+        self.bodies: dict[Node, tuple[BodyProgram, ...]] = {}
+        self.prepared = {node: self._prepared(node, target) for node in step.operations}
         held = {value for value in step.fetches if value.node.primitive.effect != "update"}
         workspaces = {
             node: prepared.workspace_bytes for node, (_, prepared) in self.prepared.items()
@@ -200,12 +227,24 @@ class _Builder:
             self.bound,
         )
 
+    def _prepared(self, node: Node, target: Target) -> tuple[str, Prepared]:
+        """The kernel of a node; that of a branch or loop calls bodies, which are compiled here."""
+        if is_control(node):
+            from .body_program import prepare_control
+
+            kernel, prepared, bodies = prepare_control(node, target, self.state, self.switches)
+            self.bodies[node] = bodies
+            return kernel, prepared
+        return prepare_node(node, target, constant_array if self.switches.fold_constants else None)
+
     def _rehearse(self, launches: Sequence[Launch]) -> None:
         """Compile the loops of the launches: the first run is a run like any other."""
         for index, launch in enumerate(launches):
             prepared = launch.prepared
             if self.switches.bind_early and self.bound[f"k{index}"] is not prepared.run:
                 continue  # the raw form, compiled already
+            if launch.bodies:
+                continue  # rehearsed when they were compiled
             node = launch.node
             try:
                 rehearse(
@@ -273,7 +312,8 @@ class _Builder:
             arrays = [self.names[each] for each in (*node.outputs, *node.operands)]
             if prepared.workspace_bytes:
                 arrays.append(self.names[workspace_key(node)])
-            launches.append(Launch(node, kernel, prepared, tuple(arrays)))
+            bodies = self.bodies.get(node, ())
+            launches.append(Launch(node, kernel, prepared, tuple(arrays), bodies=bodies))
         return tuple(launches)
 
     # ----- the generated function ---------------------------------------------------------------
@@ -313,7 +353,7 @@ class _Builder:
                     self.bound[f"k{index}"] = launch.prepared.raw()
                 places[len(lines) + len(body) + 1] = index
                 body.append(call + comment)
-            if self.switches.check_nan:
+            if self.switches.check_nan and not launch.bodies:
                 self.bound["check_nan"] = check_nan
                 self.bound[f"n{index}"] = launch.node
                 outputs = launch.arrays[: len(launch.node.outputs)]
@@ -439,7 +479,7 @@ class _Builder:
                 except Exception as error:
                     error.add_note(failure_note(launch.node))
                     raise
-                if watching:
+                if watching and not launch.bodies:
                     check_nan(launch.node, *operands[: len(launch.node.outputs)])
                 for buffer in dead.get(launch.node, ()):
                     buffer.fill(255)

@@ -17,12 +17,12 @@ from ..devices.cpu import usable_cores
 from .graph import Graph, Value, default_graph
 from .launch import Target
 from .passes.pipeline import optimise
-from .program import NOT_FED, Program, State, compile_program
+from .program import NOT_FED, Launch, Program, State, all_bodies, compile_program
 from .sources import placeholder_source
-from .step_graph import PassReport, pruned
+from .step_graph import PassReport, StepGraph, pruned
 from .switches import PassSwitches
 
-_KEPT_PROGRAMS = 16
+KEPT_PROGRAMS = 16
 
 
 class FeedError(ValueError):
@@ -52,7 +52,8 @@ class CompileReport:
 
     `seconds` is the whole of it; the memory figures are those of `MemoryPlan`, in bytes;
     `folded_bytes` is what kernels keep of constant operands, such as transformed filters, and
-    `bytes_moved` the sizes of all operands and results of all launches.
+    `bytes_moved` the sizes of all operands and results of all launches. `bodies` has the launches
+    in branches and loops.
     """
 
     passes: tuple[PassReport, ...]
@@ -66,6 +67,7 @@ class CompileReport:
     bytes_moved: int
     source: str
     seconds: float
+    bodies: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = ["passes"]
@@ -78,6 +80,8 @@ class CompileReport:
                 f"  {each.name:<17} {each.before:>4} -> {each.after:<4} operations{details}{state}"
             )
         lines += ["launches", *(f"  {each}" for each in self.launches)]
+        if self.bodies:
+            lines += ["launches in branches and loops", *(f"  {each}" for each in self.bodies)]
         lines.append(
             f"memory\n  arena {self.arena_bytes} bytes, least possible {self.live_bytes}, "
             f"unshared {self.summed_bytes}, {self.in_place} results in place"
@@ -96,7 +100,7 @@ class Session:
 
     On a GPU ("gpu", "gpu:N") variables, constants and everything in between live in its memory;
     feeds are copied there and fetched values back by every run. `precision` is how it computes
-    products of float32.
+    products of float32; kernels named in `left_out` are not chosen.
     """
 
     def __init__(
@@ -108,15 +112,19 @@ class Session:
         threads: int | None = None,
         share_variables: bool = False,
         precision: Precision = "fp32",
+        left_out: tuple[str, ...] = (),
     ) -> None:
         self.graph = graph if graph is not None else default_graph()
         self.switches = switches if switches is not None else PassSwitches()
         self.device = device
         self.threads = threads or usable_cores()
-        self.state, self._target = _place(device, self.threads, precision, share_variables)
+        self.state, self._target = _place(
+            device, self.threads, precision, share_variables, left_out
+        )
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
         self.compile_seconds = 0.0
+        self.programs_compiled = 0
 
     def __enter__(self) -> Session:
         return self
@@ -217,11 +225,12 @@ class Session:
         )
         program.reports = tuple(reports)
         self.compile_seconds += time.perf_counter() - start
+        self.programs_compiled += 1
         self._programs[key] = program
         # The quick way does not tell which programs are in use: each is looked up once again,
         # which moves it to the end.
         self._calls.clear()
-        if len(self._programs) > _KEPT_PROGRAMS:
+        if len(self._programs) > KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         return program
 
@@ -253,6 +262,11 @@ class Session:
                     f"   (made at {node.origin.describe()})"
                 )
 
+    def recorded(self, fetches: Any) -> StepGraph:
+        """What these fetches need of the graph, before any pass."""
+        values, _, _ = _flatten(fetches)
+        return pruned(self.graph.nodes, tuple(values))
+
     def compiled(self, fetches: Any, feeds: Sequence[Value] | None = None) -> Program:
         """The program that runs these fetches; `feeds` are all placeholders they need if None."""
         values, wanted, _ = _flatten(fetches)
@@ -267,12 +281,10 @@ class Session:
         start = time.perf_counter()
         program = self.compiled(fetches, feeds)
         seconds = time.perf_counter() - start
+        bodies = tuple(all_bodies(program.launches))
         return CompileReport(
             (*program.reports, *program.stages()),
-            tuple(
-                f"{launch.kernel:<40} {launch.node.outputs[0].spec!s:<28} {launch.node.origin}"
-                for launch in program.launches
-            ),
+            tuple(_launch_line(launch) for launch in program.launches),
             program.kernels,
             program.plan.arena_bytes,
             program.plan.live_bytes,
@@ -280,8 +292,13 @@ class Session:
             program.plan.in_place,
             program.folded_bytes,
             program.bytes_moved,
-            program.source,
+            "\n".join([program.source, *(f"# {each.label}\n{each.source}" for each in bodies)]),
             seconds,
+            tuple(
+                f"{body.label:<9} {_launch_line(launch)}"
+                for body in bodies
+                for launch in body.launches
+            ),
         )
 
     def value_of(self, variable: Value) -> Array:
@@ -290,12 +307,21 @@ class Session:
         return value
 
 
+def _launch_line(launch: Launch) -> str:
+    """Kernel, first result and origin."""
+    return f"{launch.kernel:<40} {launch.node.outputs[0].spec!s:<28} {launch.node.origin}"
+
+
 def _place(
-    device: str, threads: int, precision: Precision, share_variables: bool
+    device: str,
+    threads: int,
+    precision: Precision,
+    share_variables: bool,
+    left_out: tuple[str, ...],
 ) -> tuple[Any, Target]:
     """The state of a session on a device, and what its kernels are asked for."""
     if gpu_index(device) is None:
-        return State(share_variables), Target(device, threads)
+        return State(share_variables), Target(device, threads, left_out=left_out)
     from ..devices.cuda.opening import open_device
     from .cuda_program import CudaState
 

@@ -21,12 +21,15 @@ from ..primitives.operations import assign, assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from ..source_sites import Site
+from . import control_flow
 from .gradients import gradients
 from .graph import Graph, Value, emit_constant, placeholder, step_counter, variable
 
 
 class StaticVocabulary(InHouseVocabulary):
     """The vocabulary on values of a graph; random numbers keyed by seed, call site and step."""
+
+    _control = control_flow
 
     def __init__(self, graph: Graph, seed: int = 0) -> None:
         self._graph = graph
@@ -48,12 +51,14 @@ class StaticVocabulary(InHouseVocabulary):
 class WorkloadGraph:
     """A frozen graph and what a step of it takes and gives, by the names of the program.
 
-    `updates` has the new value of each parameter that a training step changes. `variables` is
-    empty in a forward step: nothing will change the parameters, so they are constants.
+    `updates` has the new value of each parameter that a training step changes. `parameters` are
+    the `variables`, which are none in a forward step: nothing will change the parameters then, so
+    they are constants.
     """
 
     graph: Graph
     placeholders: dict[str, Value]
+    parameters: dict[str, Value] = field(default_factory=dict)
     variables: dict[str, Value] = field(default_factory=dict)
     fetches: dict[str, Value] = field(default_factory=dict)
     updates: dict[str, Value] = field(default_factory=dict)
@@ -67,31 +72,59 @@ def workload_graph(
     seed: int = 0,
 ) -> WorkloadGraph:
     """Record the program of a case, its gradients and its updates."""
-    kind = workload.step(case)
     graph = Graph()
-    # Inputs and parameters have no line of the user's own: they come with the program.
-    code = workload.program.__code__
-    origin = Site(code.co_filename, code.co_firstlineno)
+    origin = _origin(workload)
     with graph.as_default(), graph.made_at(origin):
-        made = WorkloadGraph(
-            graph,
-            {
-                name: placeholder(str(array.dtype), array.shape, name)
-                for name, array in inputs.items()
-            },
-        )
-        if kind == "forward":
+        made = WorkloadGraph(graph, _placeholders(inputs))
+        if workload.step(case) == "forward":
             # A frozen graph, as TensorFlow's users made for serving.
-            known = {
+            made.parameters = {
                 name: emit_constant(graph, array, origin, name)
                 for name, array in parameters.items()
             }
         else:
-            known = made.variables = {
+            made.parameters = made.variables = {
                 name: variable(array, name=name, copy=False) for name, array in parameters.items()
             }
-    with graph.as_default():
-        ops = StaticVocabulary(graph, seed)
+    _record(made, workload, case, seed)
+    graph.freeze()
+    return made
+
+
+def recorded_again(
+    made: WorkloadGraph,
+    workload: Program,
+    case: Case,
+    inputs: Mapping[str, Array],
+    seed: int = 0,
+) -> WorkloadGraph:
+    """The program once more, in the same graph and on the same parameters, for other inputs."""
+    graph = made.graph
+    # Call sites are counted from the start of each program, as on a tape from that of each step.
+    graph.random_sites = 0
+    with graph.growing():
+        with graph.as_default(), graph.made_at(_origin(workload)):
+            again = WorkloadGraph(graph, _placeholders(inputs), made.parameters, made.variables)
+        _record(again, workload, case, seed)
+    return again
+
+
+def _origin(workload: Program) -> Site:
+    """Inputs and parameters have no line of the user's own: they come with the program."""
+    code = workload.program.__code__
+    return Site(code.co_filename, code.co_firstlineno)
+
+
+def _placeholders(inputs: Mapping[str, Array]) -> dict[str, Value]:
+    return {name: placeholder(str(each.dtype), each.shape, name) for name, each in inputs.items()}
+
+
+def _record(made: WorkloadGraph, workload: Program, case: Case, seed: int) -> None:
+    """The program on the placeholders and parameters, and what the step wants besides."""
+    kind = workload.step(case)
+    known = made.parameters
+    with made.graph.as_default():
+        ops = StaticVocabulary(made.graph, seed)
         outputs = workload.program(ops, known, made.placeholders, case)
         made.fetches = dict(outputs.values)
         if kind == "gradient":
@@ -107,8 +140,6 @@ def workload_graph(
                     ops, known, gradients_by_name, case
                 )
                 _assign(made, new_parameters(outputs.updates, updated, known))
-    graph.freeze()
-    return made
 
 
 def _fetch_gradients(made: WorkloadGraph, outputs: Outputs, wanted: tuple[str, ...]) -> None:

@@ -71,9 +71,13 @@ class Vgg16Step:
         return {"loss": loss}
 
     def _features(
-        self, parameters: Mapping[str, Array], x: Array, kept: list[_Kept] | None = None
+        self,
+        parameters: Mapping[str, Array],
+        x: Array,
+        kept: list[_Kept] | None = None,
+        seen: dict[str, Array] | None = None,
     ) -> Array:
-        """The maps after the last pooling."""
+        """The maps after the last pooling; `seen` receives each convolution after its ReLU."""
         for shape in self._convolutions:
             weight = parameters[f"{shape.name}_weight"]
             y = conv2d(x, weight, padding=SAME_PADDING, layout=self._layout)
@@ -82,6 +86,8 @@ class Vgg16Step:
             pooled = max_pool2d(y, layout=self._layout) if shape.pooled else None
             if kept is not None:
                 kept.append(_Kept(shape, x, y, pooled))
+            if seen is not None:
+                seen[shape.name] = y
             x = y if pooled is None else pooled
         return x
 

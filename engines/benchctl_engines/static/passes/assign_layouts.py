@@ -17,7 +17,7 @@ _TO_NHWC = (0, 2, 3, 1)
 _TO_NCHW = (0, 3, 1, 2)
 
 # The operands that are images.
-_IMAGES = {
+IMAGES = {
     "conv2d": (0,),
     "conv2d_input_gradient": (0,),
     "conv2d_filter_gradient": (0, 1),
@@ -69,9 +69,9 @@ class _Finder:
 
     def _image_places(self, node: Node) -> tuple[int, ...]:
         name = node.primitive.name
-        if name in _IMAGES:
+        if name in IMAGES:
             written_nchw = node.attributes["layout"] == "NCHW"
-            return _IMAGES[name] if written_nchw and self._computable(node) else ()
+            return IMAGES[name] if written_nchw and self._computable(node) else ()
         images = [place for place, each in enumerate(node.operands) if self._made_by_member(each)]
         if not images:
             return ()
@@ -99,7 +99,7 @@ class _Finder:
         A GPU's kernels are named by the plan that its library has for a layout.
         """
         primitive, attributes = node.primitive, moved_attributes(node)
-        places = _IMAGES[primitive.name]
+        places = IMAGES[primitive.name]
         inputs = tuple(
             _moved_spec(each.spec) if place in places else each.spec
             for place, each in enumerate(node.operands)
@@ -129,7 +129,7 @@ def moved_attributes(node: Node) -> dict[str, object]:
     """The attributes of an operation on NCHW images, for the same on NHWC images."""
     attributes = dict(node.attributes)
     name = node.primitive.name
-    if name in _IMAGES:
+    if name in IMAGES:
         attributes["layout"] = "NHWC"
         if name in _CONVOLUTIONS:
             attributes.setdefault("filter_layout", "NCHW")
@@ -164,7 +164,7 @@ def _worthwhile(
                 if outside or result in fetched:
                     saved[chain] -= transpose_cost * result.spec.nbytes
             images += node.outputs
-        if node.primitive.name in _IMAGES:
+        if node.primitive.name in IMAGES:
             saved[chain] += staging_cost * sum(each.spec.nbytes for each in images)
     for chain, image in entering:
         saved[chain] -= transpose_cost * image.spec.nbytes

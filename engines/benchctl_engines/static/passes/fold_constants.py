@@ -6,6 +6,7 @@ trade a cheap operation for memory.
 
 from __future__ import annotations
 
+from ..gradients import is_control
 from ..graph import Graph, Node, Value, emit_constant
 from ..launch import Target, check_nan, run_once
 from ..sources import constant_source
@@ -25,7 +26,7 @@ def fold_constants(
     host = target.on_host()
 
     def fold(graph: Graph, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
-        if node.primitive.effect != "pure" or not operands:
+        if node.primitive.effect != "pure" or not operands or is_control(node):
             return None
         if any(each.node.primitive is not constant_source for each in operands):
             return None

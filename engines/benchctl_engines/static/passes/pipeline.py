@@ -15,6 +15,7 @@ from .fuse_epilogues import fuse_epilogues
 from .fuse_updates import fuse_updates
 from .keep_old_states import keep_old_states
 from .merge_common import merge_common
+from .prune_bodies import prune_bodies
 from .schedule import schedule, written_order
 from .simplify_algebra import simplify_algebra
 
@@ -70,13 +71,14 @@ def optimise(
         return fuse_epilogues(current, target)
 
     def update(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-        return fuse_updates(current, target)
+        gathers = target.driver is not None and switches.gather_updates
+        return fuse_updates(current, target, join=gathers and switches.fuse_elementwise)
 
     def group(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return fuse_elementwise(current, target)
 
     before = len(step.operations)
-    step = pruned(step.nodes, step.fetches)
+    step = prune_bodies(pruned(step.nodes, step.fetches))
     reports.append(PassReport("prune", True, before, len(step.operations)))
     step = apply("fold_constants", fold, step)
     step = apply("simplify_algebra", simplify_algebra, step)

@@ -1,0 +1,1 @@
+"""One file a claim, in the order of the lecture's list in `benchctl.claims.catalogue`."""

@@ -1,0 +1,1 @@
+"""One classifier of digits, written with layers and without."""
