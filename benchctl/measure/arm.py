@@ -21,6 +21,7 @@ from benchctl.measure.worker_client import Launch, Worker, request
 from benchctl.plan.interpreters import interpreter_of
 from benchctl.plan.order import round_seed
 from benchctl.plan.planted import planted_share
+from benchctl.plan.schedule import FRAMEWORKS
 from benchctl.plan.subjects import subject_of
 from benchctl.store.record import (
     STRICT,
@@ -139,7 +140,7 @@ class ArmRun:
     def _check_with_cache(self, cache: Path, reference: Path | None) -> Phases:
         self.launch(cache)
         try:
-            self.wait_import(cache)
+            self.wait_import(cache, timed=False)
             phases = self.wait_prepare()
             memory = self._request("memory", self._settings.sample_timeout_seconds)
             self.peak_bytes = memory["peak_bytes"]
@@ -176,8 +177,11 @@ class ArmRun:
         engine = arm.engine if interpreter is None else interpreter.engine
         self._worker.post("import", timeout_seconds, engine=engine, device=arm.device)
 
-    def wait_import(self, cache: Path, round_number: int = 0) -> None:
-        """Let the worker prepare the case; `wait_prepare` comes next."""
+    def wait_import(self, cache: Path, round_number: int = 0, *, timed: bool = True) -> None:
+        """Let the worker prepare the case; `wait_prepare` comes next.
+
+        Not `timed` are steps whose outputs are compared with a reference.
+        """
         worker = self._require_worker()
         imported = worker.wait()
         self._import_seconds = float(imported["import_seconds"])
@@ -195,8 +199,14 @@ class ArmRun:
                 "cache_directory": str(cache),
                 # Left out where it is the default: engines of another revision may not know it.
                 **({"precision": arm.precision} if arm.precision != STRICT else {}),
+                **({"own_random": True} if timed and self._is_framework() else {}),
             },
         )
+
+    def _is_framework(self) -> bool:
+        """Whether the engine is a framework, and of this revision."""
+        plan, arm = self._context.plan, self.result.arm
+        return arm.engine in plan.settings.get(FRAMEWORKS, ()) and subject_of(plan, arm) is None
 
     def wait_prepare(self) -> Phases:
         """The phases of the worker up to its first step."""

@@ -62,6 +62,9 @@ class EngineOptions:
     `device` is "cpu", "gpu" or "gpu:N"; `precision` is another than "fp32" on a GPU only.
 
     `cache_directory` is where compiled kernels are kept; None means the engine's own default.
+
+    `own_random` lets a framework draw random numbers with its own generator, as its users do: so
+    it is when its steps are timed. When they are checked it draws those of the vocabulary.
     """
 
     device: str = "cpu"
@@ -70,6 +73,7 @@ class EngineOptions:
     switches: Mapping[str, str] = field(default_factory=dict)
     cache_directory: str | None = None
     precision: Precision = "fp32"
+    own_random: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from measure_plans import (
+    FAKE_ENGINE,
     RecordingObserver,
     fake_arm,
     fake_case,
@@ -23,6 +24,7 @@ from benchctl.measure.protocol import ArmFailure
 from benchctl.measure.session import explain, measure, verify
 from benchctl.measure.worker_client import LocalWorker
 from benchctl.plan.order import round_orders, round_seed
+from benchctl.plan.schedule import FRAMEWORKS
 from benchctl.store.journal import Journal
 from benchctl.store.reader import load_run
 
@@ -108,6 +110,29 @@ def test_arms_share_the_inputs_of_a_round_and_rounds_do_not(tmp_path):
     seeds = [seed for op, seed in loaded if op == "load"]
     assert seeds[0::2] == seeds[1::2]
     assert len(set(seeds)) == 3
+
+
+@pytest.mark.parametrize("framework", [False, True])
+def test_a_framework_draws_random_numbers_its_own_way_only_when_timed(tmp_path, framework):
+    asked = []
+
+    class Spy(LocalWorker):
+        def post(self, op, timeout_seconds, **fields):
+            if op == "prepare":
+                asked.append(fields["options"].get("own_random", False))
+            elif op == "check":
+                asked.append("check")
+            super().post(op, timeout_seconds, **fields)
+
+    def launch(clock):
+        return lambda environment: Spy(clock, lambda name: FakeEngine(clock))
+
+    plan = fake_plan(fake_arm("a"), rounds=2)
+    if framework:
+        plan = replace(plan, settings={**plan.settings, FRAMEWORKS: [FAKE_ENGINE]})
+    run_plan(tmp_path, plan, launch=launch)
+    assert asked[:2] == [False, "check"]
+    assert "check" not in asked[2:] and set(asked[2:]) == {framework}
 
 
 def test_only_one_arm_runs_at_a_time(tmp_path):

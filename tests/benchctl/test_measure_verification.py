@@ -132,23 +132,37 @@ def test_a_trained_parameter_is_judged_by_its_update(tmp_path, wrong, ok):
         assert check_output("w", after, exact, Tolerance(1e-5)).ok
 
 
+def judge_later(folder, exact, *values):
+    steps = [{"y": np.array([each]), "parameter/w": np.ones(1)} for each in exact]
+    save_later_losses(folder, steps)
+    expected = load_later_losses(folder)
+    assert list(expected) == ["y"] and list(expected["y"]) == list(exact)
+    found = [{"y": np.array(each, np.float32)} for each in values]
+    return verify_later_losses(found, expected, FakeWorkload(), CASE)
+
+
 def test_losses_of_later_steps_are_compared_at_a_wider_tolerance(tmp_path):
-    steps = [{"y": np.array([each]), "parameter/w": np.ones(1)} for each in (0.5, 0.25, 0.125)]
-    save_later_losses(tmp_path, steps)
-    expected = load_later_losses(tmp_path)
-    assert list(expected) == ["y"] and list(expected["y"]) == [0.5, 0.25, 0.125]
-
-    def judged(*values):
-        found = [{"y": np.array(each, np.float32)} for each in values]
-        return verify_later_losses(found, expected, FakeWorkload(), CASE)
-
-    (check,), problems = judged(0.5, 0.25, 0.125 + 4e-6)
+    (check,), problems = judge_later(tmp_path, (0.5, 0.5, 0.5), 0.5, 0.5, 0.5 + 4e-6)
     assert check.ok and not problems
-    (check,), problems = judged(0.5, 0.25, 0.125 + 2e-5)
+    (check,), problems = judge_later(tmp_path, (0.5, 0.5, 0.5), 0.5, 0.5, 0.5 + 2e-5)
     assert not check.ok and check.where == (2,)
     assert "y of steps 2 to 4 differs from the float64 reference by 2e-05 at [2]" in problems[0]
-    (check,), problems = judged(0.5, np.nan, 0.125)
+    (check,), problems = judge_later(tmp_path, (0.5, 0.25, 0.125), 0.5, np.nan, 0.125)
     assert "is not finite" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "ok"),
+    [
+        ((0.5, 0.25, 0.128), True),
+        ((0.5, 0.25, 0.13), False),
+        ((0.5, 0.5, 0.5), False),
+        ((0.505, 0.255, 0.13), False),
+    ],
+    ids=["rounding grown", "an update off by two percent", "no update", "off from the start"],
+)
+def test_later_losses_may_be_off_by_a_hundredth_of_what_they_move(tmp_path, values, ok):
+    assert judge_later(tmp_path, (0.5, 0.25, 0.125), *values)[0][0].ok is ok
 
 
 def test_a_folder_without_later_losses_asks_for_none(tmp_path):

@@ -146,9 +146,8 @@ def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
     of_some = {
         "slides": everything | {"gan"},
         "peers": {"xyz", "vgg16", "layout"},
-        "latency": {"vgg16"},
-        "training": {"vgg16"},
         "layers": {"layout"},
+        "dcgan": {"gan"},
         "gpu": {"xyz", "layout", "vgg16"},
     }
     workloads = of_some.get(name, everything)

@@ -9,7 +9,7 @@ import pytest
 from layer_workloads import Masked, SmallGan, SmallNet, drawn, steps_of
 from test_peers_frameworks import FACTORIES, engine_of
 
-from benchctl_engines.contract import Outputs
+from benchctl_engines.contract import EngineOptions, Outputs
 from benchctl_engines.eager.engine import make_engine as make_eager
 from benchctl_engines.eager.reference_run import evaluate_steps
 from benchctl_engines.layers import (
@@ -122,6 +122,47 @@ def test_windows_of_any_kind(name, window, stride, padding):
     ]
     workload = SmallNet(SGD(0.1), layers, (5, 6, 2), layout=layout_of(name))
     assert_as_reference(steps_of(engine_of(name), workload, 1), workload)
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-compile", "jax"])
+def test_what_is_timed_draws_with_the_own_generator(name):
+    class Draws(Workload):
+        name = "draws"
+
+        def inputs(self, case, rng):
+            return {"x": np.ones(3, np.float32)}
+
+        def program(self, ops, parameters, inputs, case):
+            uniform = [ops.random_uniform((200, 30)) for _ in range(2)]
+            values = {"first": uniform[0], "second": uniform[1]}
+            values["normal"] = ops.random_normal((6000,), "float32")
+            return Outputs(values={**values, "x": ops.negative(inputs["x"])})
+
+    def steps(own_random):
+        options = EngineOptions(threads=2, seed=3, own_random=own_random)
+        workload = Draws()
+        runner = engine_of(name).prepare(workload, {}, {}, drawn(workload)[1], options)
+        runner.build()
+        runner.compile()
+        found = []
+        for _ in range(2):
+            runner.step()
+            found.append(runner.outputs())
+        notes = runner.facts().notes
+        runner.close()
+        return found, any("random numbers by" in note for note in notes)
+
+    (ours, _), ours_noted = steps(own_random=False)
+    (first, second), noted = steps(own_random=True)
+    assert noted and not ours_noted
+    drawings = [first["first"], first["second"], second["first"], second["second"], ours["first"]]
+    assert len({each.tobytes() for each in drawings}) == 5
+    for each in drawings:
+        assert each.min() >= 0.0 and each.max() < 1.0
+        assert each.mean() == pytest.approx(0.5, abs=0.02)
+        assert each.var() == pytest.approx(1 / 12, abs=0.005)
+    assert first["normal"].mean() == pytest.approx(0.0, abs=0.06)
+    assert first["normal"].var() == pytest.approx(1.0, abs=0.1)
 
 
 # ----- against PyTorch's own ----------------------------------------------------------------------

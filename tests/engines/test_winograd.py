@@ -47,33 +47,33 @@ def apply(matrix, values):
 fractions = st.integers(-20, 20).map(lambda number: Fraction(number, 3))
 
 
-@pytest.mark.parametrize("m", [2, *SIDES])
+@pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)])
 @given(st.data())
-def test_minimal_filtering_is_the_correlation_exactly(m, data):
-    d = data.draw(st.lists(fractions, min_size=m + 2, max_size=m + 2))
-    g = data.draw(st.lists(fractions, min_size=3, max_size=3))
-    matrices = transforms(m)
+def test_minimal_filtering_is_the_correlation_exactly(m, r, data):
+    d = data.draw(st.lists(fractions, min_size=m + r - 1, max_size=m + r - 1))
+    g = data.draw(st.lists(fractions, min_size=r, max_size=r))
+    matrices = transforms(m, r)
     product = [
         a * b for a, b in zip(apply(matrices.filter, g), apply(matrices.input, d), strict=True)
     ]
-    direct = [sum((d[k + tap] * g[tap] for tap in range(3)), Fraction(0)) for k in range(m)]
+    direct = [sum((d[k + tap] * g[tap] for tap in range(r)), Fraction(0)) for k in range(m)]
     assert apply(matrices.output, product) == direct
 
 
-@pytest.mark.parametrize("m", SIDES)
+@pytest.mark.parametrize(("m", "r"), [(4, 3), (6, 3), (4, 5)])
 @pytest.mark.parametrize("name", ["input", "filter", "output"])
 @pytest.mark.parametrize("turned", [False, True])
 @given(st.data())
-def test_the_emitted_operations_are_the_matrix(m, name, turned, data):
-    matrix = getattr(transforms(m), name)
+def test_the_emitted_operations_are_the_matrix(m, r, name, turned, data):
+    matrix = getattr(transforms(m, r), name)
     matrix = transposed(matrix) if turned else matrix
     values = data.draw(st.lists(fractions, min_size=len(matrix[0]), max_size=len(matrix[0])))
     assert emit_product(matrix, values, ExactOperations()) == apply(matrix, values)
 
 
 def forced(monkeypatch, m):
-    monkeypatch.setattr(winograd_plan, "choose_side", lambda geometry, frozen: m)
-    monkeypatch.setattr(winograd_plan, "choose_gradient_side", lambda geometry: m)
+    monkeypatch.setattr(winograd_plan, "choose_side", lambda problem, frozen: m)
+    monkeypatch.setattr(winograd_plan, "choose_gradient_side", lambda problem: m)
 
 
 def request_for(primitive, operands, result, layout, threads=2, **attributes):
@@ -219,3 +219,66 @@ def test_other_convolutions_are_left_to_other_rows():
         request = request_for("conv2d", (x, w), (2, 32, P, P), "NCHW", **attributes)
         taken = select("conv2d", "cpu", request).name == "winograd"
         assert taken == (stride == 1)
+
+
+# Filters of other sizes, and steps of more than one: the sum of as many phases, whose filters have
+# as many taps or fewer. An odd padding begins in the middle of a phase.
+WINDOWS = {
+    "5x5": (5, 1, (2, 2)),
+    "5x5, more padding than reach": (5, 1, (6, 5)),
+    "5x5, stride 2": (5, 2, (1, 2)),
+    "5x5, stride 2, even padding": (5, 2, (2, 2)),
+    "5x5, stride 2, unpadded": (5, 2, (0, 0)),
+    "6x6, stride 2": (6, 2, (3, 2)),
+    "7x7, stride 3": (7, 3, (4, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_other_windows_are_sums_of_phases(monkeypatch, window, layout):
+    monkeypatch.setattr(winograd_plan, "TRANSFORM_COST", 0)
+    monkeypatch.setattr(winograd_plan, "MAKE_COST", 0)
+    R, stride, (before, after) = WINDOWS[window]
+    N, C, K, H, W = 3, 32, 48, 25, 18
+    attributes = {
+        "stride": (stride, stride),
+        "padding": ((before, after), (after, before)),
+        "layout": layout,
+    }
+    P = cases.output_size(H, R, stride, (before, after))
+    Q = cases.output_size(W, R, stride, (after, before))
+    other = "NHWC" if layout == "NCHW" else "NCHW"
+
+    def image(*shape, seed=0):
+        return np.ascontiguousarray(cases.from_nchw(cases.draw(*shape, seed=seed), layout), "f4")
+
+    x, g = image(N, C, H, W), image(N, K, P, Q, seed=1)
+    kcrs = cases.draw(K, C, R, R) / np.sqrt(R * R * C)
+    w, turned = (
+        np.ascontiguousarray(cases.from_kcrs(kcrs, each), "f4") for each in (layout, other)
+    )
+    doubles = [each.astype(np.float64) for each in (x, w, g)]
+
+    def compare(primitive, operands, result, expected, **options):
+        made = run(primitive, operands, result, **attributes, **options)
+        assert cases.worst_error(made, expected) < GATES[6]
+        return made
+
+    y = cases.conv_forward(*doubles[:2], **attributes)
+    made = compare("conv2d", (x, w), g.shape, y)
+    compare("conv2d", (x, w), g.shape, y, bound=(1,))
+    stored = compare("conv2d", (x, turned), g.shape, y, filter_layout=other, threads=3)
+    assert stored.tobytes() == made.tobytes()
+    shape = {"input_shape": x.shape}
+    dx = cases.conv_input_gradient(doubles[2], doubles[1], **attributes, **shape)
+    made = compare("conv2d_input_gradient", (g, w), x.shape, dx, **shape)
+    options = {"filter_layout": other, "threads": 1, **shape}
+    stored = compare("conv2d_input_gradient", (g, turned), x.shape, dx, **options)
+    assert stored.tobytes() == made.tobytes()
+    shape = {"filter_shape": w.shape}
+    dw = cases.conv_filter_gradient(doubles[0], doubles[2], **attributes, **shape)
+    compare("conv2d_filter_gradient", (x, g), w.shape, dw, **shape)
+    expected = cases.from_kcrs(cases.to_kcrs(dw, layout), other)
+    options = {"filter_shape": turned.shape, "filter_layout": other}
+    compare("conv2d_filter_gradient", (x, g), turned.shape, expected, **options)

@@ -1,8 +1,9 @@
-"""3x3 convolutions of stride 1 and their gradients by Winograd's minimal filtering.
+"""Convolutions over 3x3 and 5x5 windows and their gradients by Winograd's minimal filtering.
 
 The gradient with respect to the input is a convolution with rotated filters. The gradient with
 respect to the filters stays in the transform domain: dU[p] = V[p]^T @ dM[p] with dM = A dY A^T,
-then dw = G^T dU G (Lavin and Gray 2016), so all three need the same few multiplications.
+then dw = G^T dU G (Lavin and Gray 2016), so all three need the same few multiplications. Windows
+that move by more than one are sums of windows of fewer taps (winograd_problem.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from .convolution_geometry import (
 from .epilogue import relu_floor
 from .host_vectors import FLOAT_BYTES
 from .table import KernelRequest, Prepared, When, kernel
-from .winograd_plan import TilePlan, plan_convolution, plan_filter_gradient, takes
+from .winograd_plan import (
+    TilePlan,
+    collected_floats,
+    plan_convolution,
+    plan_filter_gradient,
+    takes,
+)
+from .winograd_problem import Problem, forward_problem, input_gradient_problem, square_window
 from .workspace import Pieces, aligned_memory
 
 Array = npt.NDArray[Any]
@@ -32,17 +40,24 @@ _NO_FLOOR = np.float32(-np.inf)
 _FILTERS = 1
 
 
-def _transposed(request: KernelRequest) -> ConvolutionGeometry:
-    """The convolution that carries the gradient of `request` back to the input."""
-    return input_gradient_geometry(request).transposed()
+def _forward(request: KernelRequest) -> Problem:
+    return forward_problem(forward_geometry(request))
 
 
-def _when(geometry_of: Callable[[KernelRequest], ConvolutionGeometry]) -> When:
+def _input_gradient(request: KernelRequest) -> Problem:
+    return input_gradient_problem(input_gradient_geometry(request))
+
+
+def _filter_gradient(request: KernelRequest) -> Problem:
+    return forward_problem(filter_gradient_geometry(request))
+
+
+def _when(
+    geometry_of: Callable[[KernelRequest], ConvolutionGeometry],
+    problem_of: Callable[[KernelRequest], Problem],
+) -> When:
     def predicate(request: KernelRequest) -> bool:
-        window = request.attributes
-        if window["stride"] != (1, 1):
-            return False
-        return takes(geometry_of(request))
+        return square_window(geometry_of(request)) and takes(problem_of(request))
 
     return predicate
 
@@ -64,7 +79,7 @@ class _Memory:
 
 
 def _prepare_convolution(
-    request: KernelRequest, geometry: ConvolutionGeometry, *, rotated: bool, floor: Any
+    request: KernelRequest, problem: Problem, *, rotated: bool, floor: Any
 ) -> Prepared:
     """out = convolution(image, w) + bias, kept at or above `floor`.
 
@@ -75,18 +90,18 @@ def _prepare_convolution(
         convolve_blocks,
         convolve_panels,
         convolve_phases,
-        transform_filters,
     )
+    from .loops_winograd_filters import transform_filters
 
     threads = request.threads
     pooled = request.attributes.get("pool", False)
     kind = filters_channels_last(request), rotated
-    sizes = geometry.C, geometry.K
-    no_bias = np.zeros(geometry.K, np.float32)
+    sizes = problem.source.domain_channels, problem.target.domain_channels
+    no_bias = np.zeros(problem.target.channels, np.float32)
 
     def step_arguments(plan: TilePlan) -> Any:
         domains = plan.left, plan.right, plan.reading, plan.writing, plan.block
-        return plan.source, plan.target, plan.m, *domains
+        return plan.source, plan.target, plan.filtering, *domains
 
     def convolve(
         plan: TilePlan, out: Array, image: Array, filters: Array, bias: Array, *memory: Array
@@ -102,10 +117,11 @@ def _prepare_convolution(
         plan: TilePlan, filters: Array, w: Array, scratch: Array, tables: Array
     ) -> None:
         flat = w.reshape(w.size)
-        transform_filters(filters, flat, *sizes, plan.m, *kind, scratch, tables, threads)
+        own = scratch, tables, threads
+        transform_filters(filters, flat, *sizes, plan.filtering, *kind, *own)
 
     def prepare_given() -> Prepared:
-        plan = plan_convolution(geometry, threads, pooled=pooled, frozen=False)
+        plan = plan_convolution(problem, threads, pooled=pooled, frozen=False)
         memory = _Memory(plan, 0 if plan.panels else plan.filter_floats)
 
         def winograd(out: Array, image: Array, w: Array, *bias_workspace: Array) -> None:
@@ -129,7 +145,7 @@ def _prepare_convolution(
     def bind(arrays: Mapping[int, Array]) -> Prepared:
         if _FILTERS not in arrays:
             return prepare_given()
-        plan = plan_convolution(geometry, threads, pooled=pooled, frozen=True)
+        plan = plan_convolution(problem, threads, pooled=pooled, frozen=True)
         memory = _Memory(plan, 0)
         frozen = aligned_memory(plan.filter_floats * FLOAT_BYTES).view(np.float32)
         workspace = aligned_memory(memory.nbytes)
@@ -145,34 +161,44 @@ def _prepare_convolution(
     return prepare_given()
 
 
-@kernel("conv2d", "cpu", "winograd", when=_when(forward_geometry))
+@kernel("conv2d", "cpu", "winograd", when=_when(forward_geometry, _forward))
 def prepare_winograd(request: KernelRequest) -> Prepared:
     """y = conv(x, w)."""
-    return _prepare_convolution(request, forward_geometry(request), rotated=False, floor=_NO_FLOOR)
+    return _prepare_convolution(request, _forward(request), rotated=False, floor=_NO_FLOOR)
 
 
-@kernel("conv2d_epilogue", "cpu", "winograd", when=_when(forward_geometry))
+@kernel("conv2d_epilogue", "cpu", "winograd", when=_when(forward_geometry, _forward))
 def prepare_winograd_epilogue(request: KernelRequest) -> Prepared:
     """y = conv(x, w) + b, then ReLU and the maxima of 2x2 squares where asked."""
     floor = relu_floor(request)
-    return _prepare_convolution(request, forward_geometry(request), rotated=False, floor=floor)
+    return _prepare_convolution(request, _forward(request), rotated=False, floor=floor)
 
 
-@kernel("conv2d_input_gradient", "cpu", "winograd", when=_when(_transposed))
+@kernel(
+    "conv2d_input_gradient", "cpu", "winograd", when=_when(input_gradient_geometry, _input_gradient)
+)
 def prepare_winograd_input_gradient(request: KernelRequest) -> Prepared:
     """dx = conv(g, rotated w)."""
-    return _prepare_convolution(request, _transposed(request), rotated=True, floor=_NO_FLOOR)
+    return _prepare_convolution(request, _input_gradient(request), rotated=True, floor=_NO_FLOOR)
 
 
-@kernel("conv2d_filter_gradient", "cpu", "winograd", when=_when(filter_gradient_geometry))
+@kernel(
+    "conv2d_filter_gradient",
+    "cpu",
+    "winograd",
+    when=_when(filter_gradient_geometry, _filter_gradient),
+)
 def prepare_winograd_filter_gradient(request: KernelRequest) -> Prepared:
     """dw = correlation(x, g), summed in the transform domain."""
-    from .loops_winograd import collect_filters, correlate_phases
+    from .loops_winograd import correlate_phases
+    from .loops_winograd_filters import collect_filters
 
-    geometry, threads = filter_gradient_geometry(request), request.threads
+    problem, threads = _filter_gradient(request), request.threads
     channels_last = filters_channels_last(request)
-    plan = plan_filter_gradient(geometry, threads)
+    plan = plan_filter_gradient(problem, threads)
     memory = _Memory(plan, plan.filter_floats)
+    sizes = problem.source.domain_channels, problem.target.domain_channels
+    line = collected_floats(problem.taps, problem.target.domain_channels)
 
     def winograd_filter_gradient(out: Array, x: Array, g: Array, workspace: Array) -> None:
         sums, scratch, tables = memory.views(workspace)
@@ -182,7 +208,7 @@ def prepare_winograd_filter_gradient(request: KernelRequest) -> Prepared:
             g.reshape(g.size),
             plan.source,
             plan.target,
-            plan.m,
+            plan.filtering,
             plan.left,
             plan.right,
             plan.reading,
@@ -193,8 +219,7 @@ def prepare_winograd_filter_gradient(request: KernelRequest) -> Prepared:
             tables,
             threads,
         )
-        flat = out.reshape(out.size)
-        sizes = geometry.C, geometry.K
-        collect_filters(flat, sums, *sizes, plan.m, channels_last, scratch, tables, threads)
+        flat, own = out.reshape(out.size), (scratch, line, tables, threads)
+        collect_filters(flat, sums, *sizes, plan.filtering, channels_last, *own)
 
     return Prepared(winograd_filter_gradient, memory.nbytes)

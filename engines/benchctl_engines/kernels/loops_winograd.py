@@ -1,10 +1,10 @@
 """Compiled loops of Winograd convolution: blocks of tiles through the transform domain.
 
-m is the side of a tile of results, n = m + 2 that of the tile of inputs behind it, and the domain
-has n*n points. Domain arrays are [point, tile, channel]; their rows and points are a cache line
-longer than they need to be, so that they do not all fall on the same sets of a cache. Intrinsics
-take addresses and strides in bytes (int64); loops take flat arrays. A worker is an iteration of a
-prange with a contiguous share of the work, so one thread count gives one result.
+A tile of inputs has `points` rows and columns, and as many points in the domain. Domain arrays are
+[point, tile, channel], the channels those of all phases of an image; their rows and points are a
+cache line longer than they need to be, so that they do not all fall on the same sets of a cache.
+Intrinsics take addresses and strides in bytes (int64); loops take flat arrays. A worker is an
+iteration of a prange with a contiguous share of the work, so one thread count gives one result.
 """
 
 from __future__ import annotations
@@ -16,30 +16,27 @@ import numpy.typing as npt
 from numba import prange
 
 from .compiled import compiled_loop
-from .dots_tile import prefetch_row
 from .gemm_tile import FROM_RESULT, FROM_ZERO, multiply
 from .host_vectors import FEWEST_ROWS, LANES, WIDTH
-from .winograd_grid import GATHERED, Domain, Staging
+from .loops_winograd_filters import transform_panel
+from .winograd_grid import Domain, Staging
 from .winograd_tiles import (
-    filter_in_4,
-    filter_in_6,
-    filter_out_4,
-    filter_out_6,
-    gradient_in_4,
-    gradient_in_6,
-    image_in_4,
+    gradient_in_4_3,
+    gradient_in_4_5,
+    gradient_in_6_3,
     image_in_6,
-    pooled_out_4,
-    pooled_out_6,
-    result_out_4,
-    result_out_6,
+    image_in_8,
+    pooled_out_4_3,
+    pooled_out_4_5,
+    pooled_out_6_3,
+    result_out_4_3,
+    result_out_4_5,
+    result_out_6_3,
     transpose_block,
 )
 
 Array = npt.NDArray[Any]
 NO_FLOOR = np.float32(-np.inf)
-# Input channels whose filters are asked for ahead of their transform.
-FILTERS_AHEAD = 8
 
 
 @compiled_loop()
@@ -49,7 +46,7 @@ def stage_strip(x, picture, slab, slab_row, n, y, x_from, columns):  # type: ign
     low, high = max(x_from, 0), min(x_from + columns, W)
     source, target = x.ctypes.data, slab.ctypes.data
     for c in range(0, C, LANES):
-        for i in range(max(0, -y), min(picture.side, H - y)):
+        for i in range(max(0, -y), min(picture.side * picture.stride, H - y)):
             line = ((n * C + c) * H + y + i) * W
             place = i * slab_row + c
             if high - low >= LANES:
@@ -71,14 +68,14 @@ def stage_strip(x, picture, slab, slab_row, n, y, x_from, columns):  # type: ign
 def unstage_strip(x, picture, slab, slab_row, n, y, x_from, columns):  # type: ignore[no-untyped-def]
     """Write the part of a strip that lies inside the image to x[N, C, H, W]."""
     C, H, W = picture.channels, picture.height, picture.width
-    high = min(x_from + columns, W)
+    low, high = max(x_from, 0), min(x_from + columns, W)
     source, target = slab.ctypes.data, x.ctypes.data
     for c in range(0, C, LANES):
-        for i in range(min(picture.side, H - y)):
+        for i in range(max(0, -y), min(picture.side * picture.stride, H - y)):
             line = ((n * C + c) * H + y + i) * W
             place = i * slab_row + c
-            if high - x_from >= LANES:
-                for at in range(x_from, high, LANES):
+            if high - low >= LANES:
+                for at in range(low, high, LANES):
                     at = min(at, high - LANES)
                     transpose_block(
                         source + 4 * (place + (at - x_from) * C),
@@ -88,40 +85,46 @@ def unstage_strip(x, picture, slab, slab_row, n, y, x_from, columns):  # type: i
                     )
             else:
                 for lane in range(LANES):
-                    for at in range(x_from, high):
+                    for at in range(low, high):
                         x[line + lane * H * W + at] = slab[place + (at - x_from) * C + lane]
 
 
 @compiled_loop()
 def list_positions(table, picture, base, row, y, x, blank):  # type: ignore[no-untyped-def]
-    """Fill the table of a tile at (y, x): position (0, 0) of the image is at `base`."""
-    side, pixel = picture.side, 4 * picture.channels
+    """Fill the table of a tile whose first position is (y, x): (0, 0) of the image is at `base`."""
+    side, stride, pixel = picture.side, picture.stride, 4 * picture.channels
     H, W = picture.height, picture.width
     for i in range(side):
-        line = base + (y + i) * row + x * pixel
-        inside = 0 <= y + i < H
+        line_y = y + i * stride
+        line = base + line_y * row
+        inside = 0 <= line_y < H
         for j in range(side):
-            table[i * side + j] = line + j * pixel if inside and 0 <= x + j < W else blank
+            at = x + j * stride
+            table[i * side + j] = line + at * pixel if inside and 0 <= at < W else blank
 
 
 @compiled_loop()
-def read_tiles(x, picture, gradient, begin, end, scratch, domain, staging, table):  # type: ignore[no-untyped-def]
-    """Bring tiles [begin, end) of an image into the domain, from its row 0 on."""
+def read_tiles(x, picture, filtering, gradient, begin, end, scratch, domain, staging, table):  # type: ignore[no-untyped-def]
+    """Bring tiles [begin, end) of an image into the domain, from its row 0 on.
+
+    The channels of one phase follow those of the other.
+    """
     high, wide, C = picture.tiles_high, picture.tiles_wide, picture.channels
+    stride, step = picture.stride, picture.step * picture.stride
     slab = scratch[staging.slab :]
     blank = scratch[staging.blank : staging.blank + C]
     blank[:] = 0
     zeros, addresses = blank.ctypes.data, table.ctypes.data
-    target = scratch.ctypes.data + 4 * domain.start
+    target, point = scratch.ctypes.data + 4 * domain.start, 4 * domain.point
     q = begin
     while q < end:
         n = q // (high * wide)
         ty = (q - n * high * wide) // wide
         tx = q - (n * high + ty) * wide
         run = min(wide - tx, end - q, staging.strip)
-        y, left = ty * picture.step - picture.top, tx * picture.step - picture.left
+        y, left = ty * step - picture.top, tx * step - picture.left
         if picture.nchw:
-            columns = run * picture.step + picture.side - picture.step
+            columns = (run - 1) * step + picture.side * stride
             stage_strip(x, picture, slab, staging.slab_row, n, y, left, columns)
             row = 4 * staging.slab_row
             base = slab.ctypes.data - y * row - 4 * left * C
@@ -129,39 +132,66 @@ def read_tiles(x, picture, gradient, begin, end, scratch, domain, staging, table
             row = 4 * picture.width * C
             base = x.ctypes.data + n * picture.height * row
         for t in range(run):
-            list_positions(table, picture, base, row, y, left + t * picture.step, zeros)
-            place = target + 4 * (q + t - begin) * domain.row
-            if gradient:
-                if picture.step == 4:
-                    gradient_in_4(addresses, place, 4 * domain.point, C)
+            for phase in range(stride * stride):
+                down = phase // stride
+                across = left + t * step + phase - down * stride
+                list_positions(table, picture, base, row, y + down, across, zeros)
+                place = target + 4 * ((q + t - begin) * domain.row + phase * C)
+                if not gradient:
+                    if filtering.points == 6:
+                        image_in_6(addresses, place, point, C)
+                    else:
+                        image_in_8(addresses, place, point, C)
+                elif filtering.taps == 5:
+                    gradient_in_4_5(addresses, place, point, C)
+                elif filtering.results == 4:
+                    gradient_in_4_3(addresses, place, point, C)
                 else:
-                    gradient_in_6(addresses, place, 4 * domain.point, C)
-            elif picture.step == 4:
-                image_in_4(addresses, place, 4 * domain.point, C)
-            else:
-                image_in_6(addresses, place, 4 * domain.point, C)
+                    gradient_in_6_3(addresses, place, point, C)
         q += run
 
 
 @compiled_loop()
-def write_tiles(x, picture, m, bias, floor, begin, end, scratch, domain, staging, table):  # type: ignore[no-untyped-def]
+def write_tile(filtering, pooled, place, point, addresses, channels, bias, floor):  # type: ignore[no-untyped-def]
+    """Finish one tile of one phase and write it to the addresses listed."""
+    if filtering.taps == 5:
+        if pooled:
+            pooled_out_4_5(place, point, addresses, channels, bias, floor)
+        else:
+            result_out_4_5(place, point, addresses, channels, bias, floor)
+    elif filtering.results == 4:
+        if pooled:
+            pooled_out_4_3(place, point, addresses, channels, bias, floor)
+        else:
+            result_out_4_3(place, point, addresses, channels, bias, floor)
+    elif pooled:
+        pooled_out_6_3(place, point, addresses, channels, bias, floor)
+    else:
+        result_out_6_3(place, point, addresses, channels, bias, floor)
+
+
+@compiled_loop()
+def write_tiles(  # type: ignore[no-untyped-def]
+    x, picture, filtering, bias, floor, begin, end, scratch, domain, staging, table
+):
     """Finish tiles [begin, end) of the domain, from its row 0 on, and write them to the image.
 
-    A picture with steps of m / 2 is that of the 2x2 maxima.
+    A picture with steps of half a tile is that of the 2x2 maxima.
     """
     high, wide, K = picture.tiles_high, picture.tiles_wide, picture.channels
+    stride, step = picture.stride, picture.step * picture.stride
     slab = scratch[staging.slab :]
     addresses, added = table.ctypes.data, bias.ctypes.data
     unwanted = scratch.ctypes.data + 4 * staging.blank
-    source = scratch.ctypes.data + 4 * domain.start
-    pooled = picture.step != m
+    source, point = scratch.ctypes.data + 4 * domain.start, 4 * domain.point
+    pooled = picture.step != filtering.results
     q = begin
     while q < end:
         n = q // (high * wide)
         ty = (q - n * high * wide) // wide
         tx = q - (n * high + ty) * wide
         run = min(wide - tx, end - q, staging.strip)
-        y, left = ty * picture.step, tx * picture.step
+        y, left = ty * step - picture.top, tx * step - picture.left
         if picture.nchw:
             row = 4 * staging.slab_row
             base = slab.ctypes.data - y * row - 4 * left * K
@@ -169,21 +199,21 @@ def write_tiles(x, picture, m, bias, floor, begin, end, scratch, domain, staging
             row = 4 * picture.width * K
             base = x.ctypes.data + n * picture.height * row
         for t in range(run):
-            list_positions(table, picture, base, row, y, left + t * picture.step, unwanted)
-            place = source + 4 * (q + t - begin) * domain.row
-            point = 4 * domain.point
-            if pooled:
-                if m == 4:
-                    pooled_out_4(place, point, addresses, K, added, floor)
-                else:
-                    pooled_out_6(place, point, addresses, K, added, floor)
-            elif m == 4:
-                result_out_4(place, point, addresses, K, added, floor)
-            else:
-                result_out_6(place, point, addresses, K, added, floor)
+            for phase in range(stride * stride):
+                down = phase // stride
+                across = left + t * step + phase - down * stride
+                list_positions(table, picture, base, row, y + down, across, unwanted)
+                place = source + 4 * ((q + t - begin) * domain.row + phase * K)
+                write_tile(filtering, pooled, place, point, addresses, K, added, floor)
         if picture.nchw:
-            unstage_strip(x, picture, slab, staging.slab_row, n, y, left, run * picture.step)
+            unstage_strip(x, picture, slab, staging.slab_row, n, y, left, run * step)
         q += run
+
+
+@compiled_loop()
+def domain_channels(picture):  # type: ignore[no-untyped-def]
+    """Channels of all phases of an image."""
+    return picture.channels * picture.stride * picture.stride
 
 
 @compiled_loop()
@@ -230,7 +260,7 @@ def convolve_blocks(  # type: ignore[no-untyped-def]
     floor,
     source,
     target,
-    m,
+    filtering,
     left,
     right,
     reading,
@@ -243,8 +273,8 @@ def convolve_blocks(  # type: ignore[no-untyped-def]
 ):
     """y from x where each worker takes blocks of at most `block` tiles through all steps."""
     tiles = source.images * source.tiles_high * source.tiles_wide
-    points = (m + 2) * (m + 2)
-    C, K = source.channels, target.channels
+    points = filtering.points * filtering.points
+    C, K = domain_channels(source), domain_channels(target)
     items = points * ((K + WIDTH - 1) // WIDTH)
     for worker in prange(threads):
         shift = worker * worker_floats
@@ -257,11 +287,23 @@ def convolve_blocks(  # type: ignore[no-untyped-def]
         for b in range(count):
             begin = low + (high - low) * b // count
             end = low + (high - low) * (b + 1) // count
-            read_tiles(x, source, False, begin, end, scratch, own_left, own_reading, table)
+            read_tiles(
+                x, source, filtering, False, begin, end, scratch, own_left, own_reading, table
+            )
             rows = max(end - begin, FEWEST_ROWS)
             multiply_points(scratch, own_left, own_right, filters, rows, C, K, 0, items)
             write_tiles(
-                out, target, m, bias, floor, begin, end, scratch, own_right, own_writing, table
+                out,
+                target,
+                filtering,
+                bias,
+                floor,
+                begin,
+                end,
+                scratch,
+                own_right,
+                own_writing,
+                table,
             )
 
 
@@ -274,7 +316,7 @@ def convolve_phases(  # type: ignore[no-untyped-def]
     floor,
     source,
     target,
-    m,
+    filtering,
     left,
     right,
     reading,
@@ -290,8 +332,8 @@ def convolve_phases(  # type: ignore[no-untyped-def]
     For filters so large that reading them is what counts: each is read once a block.
     """
     tiles = source.images * source.tiles_high * source.tiles_wide
-    points = (m + 2) * (m + 2)
-    C, K = source.channels, target.channels
+    points = filtering.points * filtering.points
+    C, K = domain_channels(source), domain_channels(target)
     items = points * ((K + WIDTH - 1) // WIDTH)
     count = (tiles + block - 1) // block
     for b in range(count):
@@ -302,7 +344,9 @@ def convolve_phases(  # type: ignore[no-untyped-def]
             own = Domain(left.start + low * left.row, left.row, left.point)
             staging = moved(reading, worker * worker_floats)
             table = tables[worker * points : (worker + 1) * points]
-            read_tiles(x, source, False, begin + low, begin + high, scratch, own, staging, table)
+            read_tiles(
+                x, source, filtering, False, begin + low, begin + high, scratch, own, staging, table
+            )
         for worker in prange(threads):
             first, last = items * worker // threads, items * (worker + 1) // threads
             multiply_points(
@@ -316,7 +360,7 @@ def convolve_phases(  # type: ignore[no-untyped-def]
             write_tiles(
                 out,
                 target,
-                m,
+                filtering,
                 bias,
                 floor,
                 begin + low,
@@ -324,115 +368,6 @@ def convolve_phases(  # type: ignore[no-untyped-def]
                 scratch,
                 own,
                 staging,
-                table,
-            )
-
-
-@compiled_loop()
-def gather_filters(w, C, K, c, j, channels_last, rotated, gathered):  # type: ignore[no-untyped-def]
-    """Fill gathered[LANES, 9, WIDTH]: filters from channels c and j*WIDTH on, of all taps.
-
-    w is [R, S, C, K] where `channels_last`, else [K, C, R, S]. `rotated`: those of the transposed
-    convolution, whose C and K are exchanged. Channels that do not exist read as zero.
-    """
-    source, target = w.ctypes.data, gathered.ctypes.data
-    for first in range(0, WIDTH, LANES):
-        k = j * WIDTH + first
-        if k >= K:
-            for i in range(LANES * 9):
-                gathered[i * WIDTH + first : i * WIDTH + first + LANES] = 0
-        elif channels_last and rotated:
-            for tap in range(9):
-                transpose_block(
-                    source + 4 * (((8 - tap) * K + k) * C + c),
-                    4 * C,
-                    target + 4 * (tap * WIDTH + first),
-                    4 * 9 * WIDTH,
-                )
-        elif channels_last:
-            for lane in range(LANES):
-                for tap in range(9):
-                    start = (tap * C + c + lane) * K + k
-                    place = (lane * 9 + tap) * WIDTH + first
-                    for i in range(LANES):
-                        gathered[place + i] = w[start + i]
-        elif rotated:
-            for lane in range(LANES):
-                start = ((c + lane) * K + k) * 9
-                for tap in range(9):
-                    place = (lane * 9 + tap) * WIDTH + first
-                    for i in range(LANES):
-                        gathered[place + i] = w[start + i * 9 + 8 - tap]
-        else:
-            for part in range(9):
-                transpose_block(
-                    source + 4 * ((k * C + c) * 9 + part * LANES),
-                    4 * C * 9,
-                    target + 4 * (part * LANES * WIDTH + first),
-                    4 * WIDTH,
-                )
-
-
-@compiled_loop()
-def transform_filter(target, point, m, table):  # type: ignore[no-untyped-def]
-    """Address `target`: a panel of filters of one input channel, taps at the addresses listed."""
-    if m == 4:
-        filter_in_4(table.ctypes.data, target, 4 * point, WIDTH)
-    else:
-        filter_in_6(table.ctypes.data, target, 4 * point, WIDTH)
-
-
-@compiled_loop()
-def transform_panel(  # type: ignore[no-untyped-def]
-    target, point, w, C, K, m, j, c_first, c_last, channels_last, rotated, gathered, table
-):
-    """Address `target`[p, C, WIDTH]: filters of panel j, channels [c_first, c_last), in the domain.
-
-    Points are `point` floats apart.
-    """
-    if channels_last and not rotated and (j + 1) * WIDTH <= K:
-        # Whole rows of a panel lie together as they are.
-        for c in range(c_first, c_last):
-            for tap in range(9):
-                row = w.ctypes.data + 4 * ((tap * C + c) * K + j * WIDTH)
-                table[tap] = row
-                prefetch_row(row + 4 * FILTERS_AHEAD * K)
-            transform_filter(target + 4 * (c - c_first) * WIDTH, point, m, table)
-        return
-    for c in range(c_first, c_last, LANES):
-        gather_filters(w, C, K, c, j, channels_last, rotated, gathered)
-        for lane in range(LANES):
-            for tap in range(9):
-                table[tap] = gathered.ctypes.data + 4 * (lane * 9 + tap) * WIDTH
-            transform_filter(target + 4 * (c - c_first + lane) * WIDTH, point, m, table)
-
-
-@compiled_loop(parallel=True)
-def transform_filters(filters, w, C, K, m, channels_last, rotated, scratch, tables, threads):  # type: ignore[no-untyped-def]
-    """filters[p, panel, C, WIDTH] from w, see `gather_filters`."""
-    panels = (K + WIDTH - 1) // WIDTH
-    groups = C // LANES
-    for worker in prange(threads):
-        gathered = scratch[worker * GATHERED : (worker + 1) * GATHERED]
-        table = tables[worker * 9 : (worker + 1) * 9]
-        items = panels * groups
-        for item in range(items * worker // threads, items * (worker + 1) // threads):
-            j = item // groups
-            c = (item - j * groups) * LANES
-            target = filters.ctypes.data + 4 * (j * C + c) * WIDTH
-            transform_panel(
-                target,
-                panels * C * WIDTH,
-                w,
-                C,
-                K,
-                m,
-                j,
-                c,
-                c + LANES,
-                channels_last,
-                rotated,
-                gathered,
                 table,
             )
 
@@ -448,7 +383,7 @@ def convolve_panels(  # type: ignore[no-untyped-def]
     floor,
     source,
     target,
-    m,
+    filtering,
     left,
     right,
     reading,
@@ -466,11 +401,12 @@ def convolve_panels(  # type: ignore[no-untyped-def]
     worker's own cache.
     """
     tiles = source.images * source.tiles_high * source.tiles_wide
-    points = (m + 2) * (m + 2)
-    C, K = source.channels, target.channels
+    points = filtering.points * filtering.points
+    C, K = domain_channels(source), domain_channels(target)
     panels = (K + WIDTH - 1) // WIDTH
     count = (tiles + block - 1) // block
     memory = scratch.ctypes.data
+    room = filtering.taps * filtering.taps * LANES * WIDTH
     for b in range(count):
         begin, end = tiles * b // count, tiles * (b + 1) // count
         size = end - begin
@@ -480,11 +416,14 @@ def convolve_panels(  # type: ignore[no-untyped-def]
             own = Domain(left.start + low * left.row, left.row, left.point)
             staging = moved(reading, worker * worker_floats)
             table = tables[worker * points : (worker + 1) * points]
-            read_tiles(x, source, False, begin + low, begin + high, scratch, own, staging, table)
+            read_tiles(
+                x, source, filtering, False, begin + low, begin + high, scratch, own, staging, table
+            )
         for worker in prange(threads):
             table = tables[worker * points : (worker + 1) * points]
             shift = worker * worker_floats
-            gathered = scratch[panel.gathered + shift : panel.gathered + shift + GATHERED]
+            start = panel.gathered + shift
+            gathered = scratch[start : start + room]
             place = memory + 4 * (panel.start + shift)
             for j in range(panels * worker // threads, panels * (worker + 1) // threads):
                 for c in range(0, C, panel.channels):
@@ -495,7 +434,7 @@ def convolve_panels(  # type: ignore[no-untyped-def]
                         w,
                         C,
                         K,
-                        m,
+                        filtering,
                         j,
                         c,
                         last,
@@ -529,7 +468,7 @@ def convolve_panels(  # type: ignore[no-untyped-def]
             write_tiles(
                 out,
                 target,
-                m,
+                filtering,
                 bias,
                 floor,
                 begin + low,
@@ -577,7 +516,7 @@ def correlate_phases(  # type: ignore[no-untyped-def]
     g,
     source,
     target,
-    m,
+    filtering,
     left,
     right,
     reading,
@@ -590,8 +529,8 @@ def correlate_phases(  # type: ignore[no-untyped-def]
 ):
     """sums[p, C, K] = the products of all tiles of x and g in the domain, block by block."""
     tiles = source.images * source.tiles_high * source.tiles_wide
-    points = (m + 2) * (m + 2)
-    C, K = source.channels, target.channels
+    points = filtering.points * filtering.points
+    C, K = domain_channels(source), domain_channels(target)
     count = (tiles + block - 1) // block
     for b in range(count):
         begin, end = tiles * b // count, tiles * (b + 1) // count
@@ -601,34 +540,14 @@ def correlate_phases(  # type: ignore[no-untyped-def]
             table = tables[worker * points : (worker + 1) * points]
             own = Domain(left.start + low * left.row, left.row, left.point)
             staging = moved(reading, worker * worker_floats)
-            read_tiles(x, source, False, begin + low, begin + high, scratch, own, staging, table)
+            read_tiles(
+                x, source, filtering, False, begin + low, begin + high, scratch, own, staging, table
+            )
             own = Domain(right.start + low * right.row, right.row, right.point)
             staging = moved(writing, worker * worker_floats)
-            read_tiles(g, target, True, begin + low, begin + high, scratch, own, staging, table)
+            read_tiles(
+                g, target, filtering, True, begin + low, begin + high, scratch, own, staging, table
+            )
         for worker in prange(threads):
             first, last = points * worker // threads, points * (worker + 1) // threads
             multiply_gradients(scratch, left, right, sums, size, C, K, first, last, b > 0)
-
-
-@compiled_loop(parallel=True)
-def collect_filters(w, sums, C, K, m, channels_last, lines, tables, threads):  # type: ignore[no-untyped-def]
-    """w from the domain: [R, S, C, K] where `channels_last`, else [K, C, R, S]."""
-    row = (K + WIDTH - 1) // WIDTH * WIDTH
-    for worker in prange(threads):
-        line = lines[worker * 9 * K : (worker + 1) * 9 * K]
-        table = tables[worker * 9 : (worker + 1) * 9]
-        for c in range(C * worker // threads, C * (worker + 1) // threads):
-            for tap in range(9):
-                if channels_last:
-                    table[tap] = w.ctypes.data + 4 * (tap * C + c) * K
-                else:
-                    table[tap] = line.ctypes.data + 4 * tap * K
-            start = sums.ctypes.data + 4 * c * row
-            if m == 4:
-                filter_out_4(start, 4 * C * row, table.ctypes.data, K)
-            else:
-                filter_out_6(start, 4 * C * row, table.ctypes.data, K)
-            if not channels_last:
-                for k in range(K):
-                    for tap in range(9):
-                        w[(k * C + c) * 9 + tap] = line[tap * K + k]

@@ -6,15 +6,32 @@ from typing import NamedTuple
 
 from .host_vectors import LANES, WIDTH
 
-# Floats of filters of LANES by WIDTH channels, all nine taps.
-GATHERED = 9 * LANES * WIDTH
+
+class Filtering(NamedTuple):
+    """F(m x m, r x r): `results` is m, `taps` is r, `points` the side m + r - 1 of a tile.
+
+    The filters as given have `side` rows and columns, of which every `stride`-th belongs to a
+    phase.
+    """
+
+    results: int
+    taps: int
+    points: int
+    side: int
+    stride: int
+
+
+def gathered_floats(taps: int) -> int:
+    """Floats of filters of LANES by WIDTH channels, taps * taps each."""
+    return taps * taps * LANES * WIDTH
 
 
 class Picture(NamedTuple):
     """One image operand as a grid of tiles.
 
-    Tile (i, j) covers `side` rows from i*step - top and `side` columns from j*step - left; what
-    lies outside the image reads as zero and is not written.
+    Tile (i, j) covers `side` rows and columns from i*step and j*step on, of each phase. Row u of
+    phase a is row stride*u + a - top of the image; what lies outside the image reads as zero and
+    is not written. `channels` are those of the image.
     """
 
     nchw: int
@@ -24,6 +41,7 @@ class Picture(NamedTuple):
     width: int
     side: int
     step: int
+    stride: int
     top: int
     left: int
     tiles_high: int

@@ -1,4 +1,4 @@
-"""How a 3x3 convolution is cut into Winograd tiles and blocks, and where they lie in memory.
+"""How a convolution is cut into Winograd tiles and blocks, and where they lie in memory.
 
 Costs are counted in multiply-adds of a matrix product at full speed, so that the direct
 convolution is the yardstick. The weights were fitted to the thirteen layers of VGG16 at batch 1
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .convolution_geometry import ConvolutionGeometry
 from .host_vectors import FEWEST_ROWS, FLOAT_BYTES, LANES, LINE_FLOATS, WIDTH, whole_lines
-from .winograd_grid import GATHERED, Domain, Panel, Picture, Staging
+from .winograd_grid import Domain, Filtering, Panel, Picture, Staging, gathered_floats
+from .winograd_problem import Operand, Problem
 
-SIDES = (4, 6)
-TAPS = 9
+# Sides of a tile of results by the taps of a filter's side: tiles of up to 8 x 8 points.
+SIDES = {3: (4, 6), 5: (4,)}
 # Carrying one float of a tile into the domain or out of it.
 TRANSFORM_COST = 24
 # Reading a filter in the domain from memory once, or making it from the filters as given.
@@ -35,57 +35,57 @@ MOST_STEP_BYTES = 48 << 20
 MOST_STRIP_TILES = 16
 
 
-def takes(geometry: ConvolutionGeometry) -> bool:
+def takes(problem: Problem) -> bool:
     """Whether Winograd tiles can compute this convolution, and should."""
+    channels = problem.source.channels, problem.target.channels
     return (
-        geometry.dtype == "float32"
-        and (geometry.R, geometry.S) == (3, 3)
-        and geometry.unit_stride
-        and geometry.C % LANES == 0
-        and geometry.K % LANES == 0
-        and min(geometry.N, geometry.C, geometry.K, geometry.P, geometry.Q) > 0
-        and min(cost(geometry, m, frozen=False) for m in SIDES) < direct_cost(geometry)
+        problem.dtype == "float32"
+        and problem.taps in SIDES
+        and all(each % LANES == 0 for each in channels)
+        and min(problem.images, *channels, problem.rows, problem.columns) > 0
+        and min(cost(problem, m, frozen=False) for m in SIDES[problem.taps]) < problem.multiply_adds
     )
 
 
-def direct_cost(geometry: ConvolutionGeometry) -> int:
-    """Multiply-adds of the sum as it is written."""
-    return geometry.N * geometry.pixels * geometry.K * geometry.depth
-
-
-def tile_count(geometry: ConvolutionGeometry, m: int) -> int:
+def tile_count(problem: Problem, m: int) -> int:
     """Tiles of m x m results over all images."""
-    return geometry.N * -(-geometry.P // m) * -(-geometry.Q // m)
+    return problem.images * -(-problem.rows // m) * -(-problem.columns // m)
 
 
-def cost(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> float:
-    """Cost of F(m x m, 3x3); `frozen` filters are in the domain already."""
-    shared = _filter_bytes(geometry, m) > SHARED_FILTER_BYTES
-    return _work(geometry, m, frozen=frozen) * (SHARED_COST if shared else 1)
+def cost(problem: Problem, m: int, *, frozen: bool) -> float:
+    """Cost of F(m x m, r x r); `frozen` filters are in the domain already."""
+    shared = _filter_bytes(problem, m) > SHARED_FILTER_BYTES
+    return _work(problem, m, frozen=frozen) * (SHARED_COST if shared else 1)
 
 
-def _work(geometry: ConvolutionGeometry, m: int, *, frozen: bool) -> int:
-    points, tiles = (m + 2) ** 2, tile_count(geometry, m)
-    channels, pairs = geometry.C + geometry.K, geometry.C * geometry.K
-    per_point = tiles * pairs + tiles * channels * TRANSFORM_COST
-    per_point += pairs * (READ_COST if frozen else MAKE_COST)
-    return points * per_point
+def point_count(problem: Problem, m: int) -> int:
+    """Points of a tile in the domain."""
+    return (m + problem.taps - 1) ** 2
 
 
-def choose_side(geometry: ConvolutionGeometry, *, frozen: bool) -> int:
+def _work(problem: Problem, m: int, *, frozen: bool) -> int:
+    tiles = tile_count(problem, m)
+    channels = problem.source.domain_channels + problem.target.domain_channels
+    per_point = tiles * problem.pairs + tiles * channels * TRANSFORM_COST
+    per_point += problem.pairs * (READ_COST if frozen else MAKE_COST)
+    return point_count(problem, m) * per_point
+
+
+def choose_side(problem: Problem, *, frozen: bool) -> int:
     """The side of a tile of results that costs least."""
-    side = min(SIDES, key=lambda m: cost(geometry, m, frozen=frozen))
-    return side if frozen else _within_memory(geometry, side)
+    side = min(SIDES[problem.taps], key=lambda m: cost(problem, m, frozen=frozen))
+    return side if frozen else _within_memory(problem, side)
 
 
-def choose_gradient_side(geometry: ConvolutionGeometry) -> int:
+def choose_gradient_side(problem: Problem) -> int:
     """The side for a filter gradient, whose tiles come from the cache of all whatever it is."""
-    side = min(SIDES, key=lambda m: _work(geometry, m, frozen=False))
-    return _within_memory(geometry, side)
+    side = min(SIDES[problem.taps], key=lambda m: _work(problem, m, frozen=False))
+    return _within_memory(problem, side)
 
 
-def _within_memory(geometry: ConvolutionGeometry, side: int) -> int:
-    return min(SIDES) if _filter_bytes(geometry, side) > MOST_STEP_BYTES else side
+def _within_memory(problem: Problem, side: int) -> int:
+    too_large = _filter_bytes(problem, side) > MOST_STEP_BYTES
+    return min(SIDES[problem.taps]) if too_large else side
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class TilePlan:
     (`filter_floats`), and room to make those; `table_entries` counts the addresses of all workers.
     """
 
-    m: int
+    filtering: Filtering
     shared: bool
     block: int
     source: Picture
@@ -137,66 +137,66 @@ def padded(channels: int) -> int:
     return -(-channels // WIDTH) * WIDTH
 
 
-def domain_floats(geometry: ConvolutionGeometry, m: int) -> int:
-    """Floats of all filters in the domain of F(m x m, 3x3), in whole panels."""
-    return (m + 2) ** 2 * geometry.C * padded(geometry.K)
+def domain_floats(problem: Problem, m: int) -> int:
+    """Floats of all filters in the domain of F(m x m, r x r), in whole panels."""
+    C, K = problem.source.domain_channels, problem.target.domain_channels
+    return point_count(problem, m) * C * padded(K)
 
 
-def _filter_bytes(geometry: ConvolutionGeometry, m: int) -> int:
-    return domain_floats(geometry, m) * FLOAT_BYTES
+def _filter_bytes(problem: Problem, m: int) -> int:
+    return domain_floats(problem, m) * FLOAT_BYTES
 
 
-def plan_convolution(
-    geometry: ConvolutionGeometry, threads: int, *, pooled: bool, frozen: bool
-) -> TilePlan:
+def plan_convolution(problem: Problem, threads: int, *, pooled: bool, frozen: bool) -> TilePlan:
     """Tiles and memory of a convolution; `pooled`: only its 2x2 maxima are written."""
-    m = choose_side(geometry, frozen=frozen)
-    filter_floats = domain_floats(geometry, m)
-    shared = _filter_bytes(geometry, m) > SHARED_FILTER_BYTES
+    m = choose_side(problem, frozen=frozen)
+    shared = _filter_bytes(problem, m) > SHARED_FILTER_BYTES
     block = (SHARED_BLOCK_BYTES if shared else OWN_BLOCK_BYTES), 2 * FEWEST_ROWS
-    return _plan(geometry, m, shared, threads, block, filter_floats, m // 2 if pooled else m)
+    return _plan(problem, m, shared, threads, block, m // 2 if pooled else m)
 
 
-def plan_filter_gradient(geometry: ConvolutionGeometry, threads: int) -> TilePlan:
+def plan_filter_gradient(problem: Problem, threads: int) -> TilePlan:
     """Tiles and memory of the products whose sum, out of the domain, is the filter gradient."""
-    m = choose_gradient_side(geometry)
-    filter_floats, block = domain_floats(geometry, m), (SHARED_BLOCK_BYTES, 32)
-    return _plan(geometry, m, True, threads, block, filter_floats, m)
+    m = choose_gradient_side(problem)
+    return _plan(problem, m, True, threads, (SHARED_BLOCK_BYTES, 32), m)
 
 
 def _plan(
-    geometry: ConvolutionGeometry,
+    problem: Problem,
     m: int,
     shared: bool,
     threads: int,
     block_limits: tuple[int, int],
-    filter_floats: int,
     step: int,
 ) -> TilePlan:
-    n, points = m + 2, (m + 2) ** 2
-    C, K = geometry.C, geometry.K
-    high, wide = -(-geometry.P // m), -(-geometry.Q // m)
-    nchw = int(geometry.layout == "NCHW")
-    source = Picture(
-        nchw, geometry.N, C, geometry.H, geometry.W, n, m, geometry.top, geometry.left, high, wide
-    )
-    shrink = m // step
-    target = Picture(
-        nchw,
-        geometry.N,
-        K,
-        geometry.P // shrink,
-        geometry.Q // shrink,
-        step,
-        step,
-        0,
-        0,
-        high,
-        wide,
-    )
+    taps, points = problem.taps, point_count(problem, m)
+    n = m + taps - 1
+    high, wide = -(-problem.rows // m), -(-problem.columns // m)
+    nchw = int(problem.layout == "NCHW")
+
+    def picture(operand: Operand, side: int, step: int, shrink: int = 1) -> Picture:
+        return Picture(
+            nchw,
+            problem.images,
+            operand.channels,
+            operand.height // shrink,
+            operand.width // shrink,
+            side,
+            step,
+            operand.stride,
+            operand.top,
+            operand.left,
+            high,
+            wide,
+        )
+
+    C, K = problem.source.domain_channels, problem.target.domain_channels
+    source = picture(problem.source, n, m)
+    target = picture(problem.target, step, step, m // step)
     tile_bytes = points * (C + padded(K)) * FLOAT_BYTES
     most, least = block_limits
-    share = geometry.N * high * wide if shared else -(-geometry.N * high * wide // threads)
+    share = problem.images * high * wide
+    share = share if shared else -(-share // threads)
     block = max(min(max(most // tile_bytes, least), share), 1)
     strip = min(MOST_STRIP_TILES, block, wide)
 
@@ -206,39 +206,52 @@ def _plan(
     right = _domain(room, points, rows, padded(K))
     common = room.floats if shared else 0
     # What follows exists once for every worker.
-    slab_row, result_row = (strip * m + 2) * C, strip * step * K
-    reading_slab = room.take(n * slab_row if nchw else 0)
-    writing_slab = room.take(step * result_row if nchw else 0)
+    reading_row, reading_slab = _slab(room, source, strip)
+    writing_row, writing_slab = _slab(room, target, strip)
     blank = room.take(max(C, padded(K)))
-    own_filters = _panel(room, points, C)
+    own_filters = _panel(room, points, C, taps)
     worker_floats = room.floats - common
     return TilePlan(
-        m=m,
+        filtering=Filtering(m, taps, n, problem.side, problem.stride),
         shared=shared,
         block=block,
         source=source,
         target=target,
         left=left,
         right=right,
-        reading=Staging(reading_slab, slab_row, blank, strip),
-        writing=Staging(writing_slab, result_row, blank, strip),
+        reading=Staging(reading_slab, reading_row, blank, strip),
+        writing=Staging(writing_slab, writing_row, blank, strip),
         panel=own_filters,
         worker_floats=worker_floats,
         scratch_floats=max(
-            common + worker_floats * threads, GATHERED * threads, TAPS * padded(K) * threads
+            common + worker_floats * threads,
+            gathered_floats(taps) * threads,
+            collected_floats(taps, K) * threads,
         ),
         table_entries=points * threads,
-        filter_floats=filter_floats,
+        filter_floats=domain_floats(problem, m),
         threads=threads,
     )
 
 
-def _panel(room: _Room, points: int, C: int) -> Panel:
+def collected_floats(taps: int, K: int) -> int:
+    """Floats of one input channel's filters out of the domain, and of taps that do not exist."""
+    return (taps**2 + 1) * padded(K)
+
+
+def _slab(room: _Room, picture: Picture, strip: int) -> tuple[int, int]:
+    """Floats of a line of an image's strip, and where its lines begin; NHWC needs none."""
+    columns = ((strip - 1) * picture.step + picture.side) * picture.stride
+    row = columns * picture.channels
+    return row, room.take(picture.side * picture.stride * row if picture.nchw else 0)
+
+
+def _panel(room: _Room, points: int, C: int, taps: int) -> Panel:
     most = PANEL_BYTES // (points * WIDTH * FLOAT_BYTES)
     channels = min(max(most // LANES, 1) * LANES, C)
     # A line more, so that the points do not all fall on the same sets of a cache.
     point = channels * WIDTH + LINE_FLOATS
-    return Panel(room.take(points * point), channels, point, room.take(GATHERED))
+    return Panel(room.take(points * point), channels, point, room.take(gathered_floats(taps)))
 
 
 def _domain(room: _Room, points: int, rows: int, channels: int) -> Domain:

@@ -187,16 +187,22 @@ def transpose_block(typing_context, source, source_row, target, target_row):  # 
     return types.void(*[types.int64] * 4), generate
 
 
-# F(4x4, 3x3) and F(6x6, 3x3): images in, gradients in, filters in, results out, filters out.
-image_in_4 = _into_domain(transforms(4).input)
-image_in_6 = _into_domain(transforms(6).input)
-gradient_in_4 = _into_domain(transposed(transforms(4).output))
-gradient_in_6 = _into_domain(transposed(transforms(6).output))
-filter_in_4 = _into_domain(transforms(4).filter)
-filter_in_6 = _into_domain(transforms(6).filter)
-filter_out_4 = _out_of_domain(transposed(transforms(4).filter))
-filter_out_6 = _out_of_domain(transposed(transforms(6).filter))
-result_out_4 = _finish(transforms(4).output, pooled=False)
-result_out_6 = _finish(transforms(6).output, pooled=False)
-pooled_out_4 = _finish(transforms(4).output, pooled=True)
-pooled_out_6 = _finish(transforms(6).output, pooled=True)
+# Images in, by the side of a tile: its points decide alone.
+image_in_6 = _into_domain(transforms(4, 3).input)
+image_in_8 = _into_domain(transforms(6, 3).input)
+# F(4x4, 3x3), F(6x6, 3x3) and F(4x4, 5x5): gradients in, filters in and out, results out.
+gradient_in_4_3 = _into_domain(transposed(transforms(4, 3).output))
+gradient_in_6_3 = _into_domain(transposed(transforms(6, 3).output))
+gradient_in_4_5 = _into_domain(transposed(transforms(4, 5).output))
+filter_in_4_3 = _into_domain(transforms(4, 3).filter)
+filter_in_6_3 = _into_domain(transforms(6, 3).filter)
+filter_in_4_5 = _into_domain(transforms(4, 5).filter)
+filter_out_4_3 = _out_of_domain(transposed(transforms(4, 3).filter))
+filter_out_6_3 = _out_of_domain(transposed(transforms(6, 3).filter))
+filter_out_4_5 = _out_of_domain(transposed(transforms(4, 5).filter))
+result_out_4_3 = _finish(transforms(4, 3).output, pooled=False)
+result_out_6_3 = _finish(transforms(6, 3).output, pooled=False)
+result_out_4_5 = _finish(transforms(4, 5).output, pooled=False)
+pooled_out_4_3 = _finish(transforms(4, 3).output, pooled=True)
+pooled_out_6_3 = _finish(transforms(6, 3).output, pooled=True)
+pooled_out_4_5 = _finish(transforms(4, 5).output, pooled=True)

@@ -1,7 +1,8 @@
 """The vocabulary's random numbers in frameworks: the same for one seed as on our own engines.
 
 Philox4x32-10 (Salmon et al. 2011), keyed by seed and call site, counted by element and step. A
-framework that has this generator gives its words; the others compute them with whole numbers.
+framework that has this generator gives its words; the others compute them with whole numbers. That
+takes much longer than their own generators do, which therefore draw what is timed.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class CounterRandom:
     _seed: int
     _step: Any
     _site: int
+    own_random = False
+    """Whether to draw with the framework's own generator."""
 
     def begin_step(self, seed: int, step: Any) -> None:
         """Restart the count of call sites; `step` is its number, as the framework holds it."""
@@ -69,6 +72,8 @@ class CounterRandom:
 
     def _random(self, shape: tuple[int, ...], dtype: str, normal: bool) -> Tensor:
         site, self._site = self._site, self._site + 1
+        if self.own_random:
+            return self._own(shape, dtype, normal, site)
         single, count = dtype == "float32", math.prod(shape)
         blocks = -(-count // (4 if single else 2))
         words = self._words(blocks, philox_key(self._seed, site))
@@ -81,6 +86,10 @@ class CounterRandom:
             uniform = (high * 2.0**26 + low) * ulp
         values = self._normal(uniform, ulp) if normal else uniform
         return self._reshaped(values[:count], shape)
+
+    def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
+        """Numbers of the framework's own generator."""
+        raise NotImplementedError
 
     def _words(self, blocks: int, key: Key) -> Tensor:
         """The words [4 * blocks] of this step, those of a counter side by side."""

@@ -56,6 +56,7 @@ class JaxRunner:
         self._objectives = objectives_of(workload, case)
         self._seed = options.seed
         self._draws = draws_random_numbers(workload, case)
+        self._ops.own_random = self._draws and options.own_random
         self._steps = 0
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._names = tuple(parameters), tuple(inputs)
@@ -215,6 +216,8 @@ class JaxRunner:
             notes.append("parameters donated: updated in their own memory")
             if self._objectives is not None:
                 notes.append("updated by the workload's own update")
+        if self._ops.own_random:
+            notes.append("random numbers by jax.random")
         return RunnerFacts(kernels=("xla",), notes=tuple(notes))
 
     def close(self) -> None:

@@ -180,6 +180,11 @@ class JaxOperations(PythonOperators, JaxControlFlow, CounterRandom):
         chosen = self._np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
         return self._np.mean(self._jax.nn.logsumexp(logits, axis=1) - chosen)
 
+    def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
+        random = self._jax.random
+        key = random.fold_in(random.fold_in(random.key(self._seed), self._step[0]), site)
+        return (random.normal if normal else random.uniform)(key, shape, dtype)
+
     def _words(self, blocks: int, key: Key) -> Tensor:
         """In whole numbers of 32 bits, the only ones that JAX has by default."""
         index = self._np.arange(blocks, dtype=np.uint32)

@@ -57,7 +57,9 @@ class TorchRunner:
         # The number of the step, where random numbers depend on it.
         self._step: Any = None
         if draws_random_numbers(workload, case):
-            self._step = self._torch.zeros((), dtype=self._torch.int64)
+            self._step = self._torch.zeros((), dtype=self._torch.int64, device=self._place)
+            self._ops.own_random = options.own_random
+            self._torch.manual_seed(options.seed)
         self._update: Callable[..., dict[str, Any]] = self._updated
         self._arrays: tuple[Mapping[str, Array], Mapping[str, Array]] = (parameters, inputs)
         self._wanted: tuple[str, ...] = ()
@@ -204,6 +206,8 @@ class TorchRunner:
         elif self._kind == "training":
             own = "torch.optim.SGD" if self._objectives is None else "the workload's own update"
             notes.append(f"updated by {own}")
+        if self._ops.own_random:
+            notes.append("random numbers by torch.rand")
         if "NHWC" in self._case.values():
             notes.append("images and filters in channels_last memory")
         return RunnerFacts(kernels=("torch",), notes=tuple(notes))

@@ -273,9 +273,14 @@ class TorchOperations(PythonControlFlow, CounterRandom):
     def _stacked(self, rows: Sequence[Tensor]) -> Tensor:
         return self._torch.stack(tuple(rows))
 
+    def _own(self, shape: tuple[int, ...], dtype: str, normal: bool, site: int) -> Tensor:
+        draw = self._torch.randn if normal else self._torch.rand
+        place = self._step.device
+        return draw(shape, dtype=getattr(self._torch, dtype), device=place)
+
     def _words(self, blocks: int, key: Key) -> Tensor:
         """PyTorch has no such generator on the CPU; its whole numbers of 64 bits wrap around."""
-        index = self._torch.arange(blocks)
+        index = self._torch.arange(blocks, device=self._step.device)
         counter = (index & _WORD, index >> 32, self._step & _WORD, (self._step >> 32) & _WORD)
         return self._torch.stack(philox_words(counter, key, _product_words, int), 1).reshape(-1)
 
