@@ -246,6 +246,11 @@ def test_the_example_of_reading_results_runs(checkout: Path) -> None:
     assert "numpy" in done.stdout
 
 
+def test_the_example_of_an_input_pipeline_runs() -> None:
+    (block,) = blocks_of(DOCS / "datasets.md", "python")
+    exec(block.text, {})
+
+
 def test_the_page_on_engines_shows_the_example_word_for_word() -> None:
     source = (ENGINE_EXAMPLE / "reverse_engine.py").read_text(encoding="utf-8")
     shown = blocks_of(DOCS / "writing-an-engine.md", "python")

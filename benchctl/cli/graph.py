@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,8 +126,8 @@ def graph(
             f"--out expected one graph, received {len(pairs)}",
             "name one value of each axis and one engine, or leave --out out",
         )
-    if out not in (None, STDOUT) and form != TENSORBOARD:
-        require_writable(Path(str(out)), _HINT)
+    if out not in (None, STDOUT):
+        _require_place(Path(str(out)), form)
     require_something_measurable(plan)
     for case, arm in pairs:
         try:
@@ -148,6 +150,14 @@ def graph(
                 f"{target} cannot be written: {error.strerror or error}", _HINT
             ) from error
     return int(Exit.OK)
+
+
+def _require_place(path: Path, form: str) -> None:
+    """Raise before anything is run where the picture or the log could not be written."""
+    if form != TENSORBOARD:
+        require_writable(path, _HINT)
+    elif path.exists() and not path.is_dir():
+        raise CliError(f"{path} cannot be written: {os.strerror(errno.ENOTDIR)}", _HINT)
 
 
 def _format_of(out: str | None) -> str:

@@ -25,7 +25,7 @@ from benchctl.cli.request import Request, make_plan, require_something_measurabl
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
-    from benchctl.measure.limits import MachineLimits
+    from benchctl.measure.limits import Limits
     from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
 DEFAULT_ENGINE = "static"
@@ -80,10 +80,8 @@ def profile(
     benchctl profile vgg16 -a mode=training -a batch=8 --engine eager
     benchctl profile xyz -a size=1000x1000 --by launch
     """
-    from benchctl.measure.limits import LimitsError, measure_limits
     from benchctl.measure.session import ArmFailure
     from benchctl.measure.session import profile as profile_arm
-    from benchctl.measure.settings import settings_of, worker_environment
 
     plan = make_plan(
         Request(
@@ -97,22 +95,17 @@ def profile(
         )
     )
     require_something_measurable(plan)
-    settings = settings_of(plan)
-    try:
-        limits = measure_limits(
-            plan.threads, worker_environment(settings, plan.threads, settings.cache_folder)
-        )
-    except LimitsError as error:
-        raise CliError(str(error), "benchctl doctor checks this machine", Exit.FAILED) from error
+    known = _KnownLimits(plan)
     documents: list[dict[str, Any]] = []
     for case in plan.cases:
         for arm in plan.arms:
             try:
-                found = profile_arm(plan, case, arm, steps)
+                found = profile_arm(plan, case, arm, steps, with_limits=known.wants(arm))
             except ArmFailure as failure:
                 raise CliError(
                     f"{case.id} on {arm.id}: {failure.message}", failure.hint, failure_code(failure)
                 ) from failure
+            limits = known.of(arm, found.pop("device_limits", None))
             saved = _save(store, plan, case, arm, found, limits)
             if not as_json:
                 write([*([""] if documents else []), f"{case.id}  {arm.id}  {case.title}"])
@@ -126,20 +119,67 @@ def profile(
     return int(Exit.OK)
 
 
-def _lines(found: dict[str, Any], limits: MachineLimits, by: str) -> list[str]:
+class _KnownLimits:
+    """The limits of the machine and of each GPU, measured once for a profile."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._machine: Limits | None = None
+        self._gpus: dict[str, dict[str, Any]] = {}
+
+    def wants(self, arm: ArmSpec) -> bool:
+        """Whether an arm is the first on its GPU, and is to measure what that does at best."""
+        return arm.device.startswith("gpu") and arm.device not in self._gpus
+
+    def of(self, arm: ArmSpec, measured: dict[str, Any] | None) -> Limits:
+        """The limits of where the arm ran; raises `CliError` where they could not be measured."""
+        from benchctl.measure.limits import LimitsError, gpu_limits
+
+        if not arm.device.startswith("gpu"):
+            try:
+                return self._of_the_machine()
+            except LimitsError as error:
+                hint = "benchctl doctor checks this machine"
+                raise CliError(str(error), hint, Exit.FAILED) from error
+        if measured is not None:
+            self._gpus[arm.device] = measured
+        limits = gpu_limits(self._gpus[arm.device], arm.precision)
+        if limits is None:
+            raise CliError(
+                f"{arm.id}: the limits of {arm.device} in {arm.precision} could not be measured",
+                "benchctl doctor checks the GPU and its libraries",
+                Exit.FAILED,
+            )
+        return limits
+
+    def _of_the_machine(self) -> Limits:
+        from benchctl.measure.limits import measure_limits
+        from benchctl.measure.settings import settings_of, worker_environment
+
+        if self._machine is None:
+            settings, threads = settings_of(self._plan), self._plan.threads
+            variables = worker_environment(settings, threads, settings.cache_folder)
+            self._machine = measure_limits(threads, variables)
+        return self._machine
+
+
+def _lines(found: dict[str, Any], limits: Limits, by: str) -> list[str]:
     from benchctl.report.profile import kernel_rows, launch_rows, profile_table
     from benchctl.report.table import render_table
 
     launches, by_launch = found["launches"], by == "launch"
     rows = launch_rows(launches) if by_launch else kernel_rows(launches)
-    return render_table(profile_table(rows, found["step_seconds"], limits, by_launch=by_launch))
+    table = profile_table(
+        rows, found["step_seconds"], limits, by_launch=by_launch, phases=found["phases"]
+    )
+    return render_table(table)
 
 
 def _document(
     case: CaseSpec,
     arm: ArmSpec,
     found: dict[str, Any],
-    limits: MachineLimits,
+    limits: Limits,
     saved: list[Path],
 ) -> dict[str, Any]:
     from dataclasses import asdict
@@ -154,7 +194,7 @@ def _save(
     case: CaseSpec,
     arm: ArmSpec,
     found: dict[str, Any],
-    limits: MachineLimits,
+    limits: Limits,
 ) -> list[Path]:
     """Write the trace, and the roofline where a kernel has arithmetic."""
     from benchctl.measure.environment import machine_facts
@@ -167,7 +207,10 @@ def _save(
     folder = store / FOLDER
     rows = kernel_rows(found["launches"])
     trace, picture = folder / f"{stem}.trace.json", folder / f"{stem}.png"
-    foot = f"{machine_facts()['cpu']}, {plan.threads} threads; convolutions count as direct sums"
+    where = f"{machine_facts()['cpu']}, {plan.threads} threads"
+    if arm.device.startswith("gpu"):
+        where = limits.words
+    foot = f"{where}; convolutions count as direct sums"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trace.write_text(json.dumps(trace_document(found["launches"], title)), encoding="utf-8")

@@ -37,6 +37,7 @@ class Request:
     keep_blas_override: bool = False
     timeout_seconds: float | None = None
     cold: bool = True
+    energy: bool = False
 
 
 # What a worker may be asked for; one limit from the command line stands for all of them.
@@ -72,6 +73,8 @@ def make_plan(request: Request) -> Plan:
         measure["keep_blas_override"] = True
     if not request.cold:
         measure["cold"] = False
+    if request.energy:
+        measure["energy"] = True
     if request.timeout_seconds is not None:
         measure.update(dict.fromkeys(_TIMEOUTS, request.timeout_seconds))
     settings: dict[str, Any] = {"measure": measure} if measure else {}

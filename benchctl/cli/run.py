@@ -83,6 +83,11 @@ LAST = "last"
     is_flag=True,
     help="Leave OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE to the engines.",
 )
+@click.option(
+    "--energy",
+    is_flag=True,
+    help="Also measure joules a step of the arms on a GPU, about 20 s each.",
+)
 def run(
     names: tuple[str, ...],
     engines: tuple[str, ...],
@@ -105,6 +110,7 @@ def run(
     dry_run: bool,
     resume: str | None,
     keep_blas_override: bool,
+    energy: bool,
 ) -> int:
     """Measure workloads, files or suites on several engines.
 
@@ -137,8 +143,13 @@ def run(
         reference=reference,
         keep_blas_override=keep_blas_override,
         timeout_seconds=timeout,
+        energy=energy,
     )
     plan = make_plan(request)
+    if energy and not any(arm.device.startswith("gpu") for arm in plan.arms):
+        raise click.UsageError(
+            "--energy expected an engine on a GPU, received none; add --device gpu"
+        )
     if shard is not None:
         from benchctl.plan.shards import parse_shard, shard_plan
 
@@ -167,6 +178,7 @@ _OF_THE_PLAN = {
     "shard": "--shard",
     "dry_run": "--dry-run",
     "keep_blas_override": "--keep-blas-override",
+    "energy": "--energy",
     "timeout": "--timeout",
 }
 """Options that a stored plan has already decided, by parameter."""

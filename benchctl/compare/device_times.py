@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from benchctl.store.record import ArmResult
+from benchctl.store.record import STEP_PHASES, ArmResult
 
 LAUNCH_BOUND_SHARE = 0.5
 """Of the wall time; from here on the device waits for the host more than it works."""
@@ -16,7 +17,8 @@ class DeviceSummary:
     """Medians over the rounds, in seconds; None where a figure was not taken.
 
     `host_share` is the part of the wall time in which the device does not work on the step:
-    1 - warm / wall. `marks` says what disturbed the samples, each sentence once.
+    1 - warm / wall. `marks` says what disturbed the samples, each sentence once; `phases` has the
+    device times of forward, backward and update, in this order, where a step has several.
     """
 
     cold: float | None
@@ -26,6 +28,7 @@ class DeviceSummary:
     replay: float | None
     host_share: float | None
     marks: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def launch_bound(self) -> bool:
@@ -38,21 +41,22 @@ def summarise_device(result: ArmResult) -> DeviceSummary | None:
     rounds = [each.device for each in result.rounds if each.device is not None]
     if not rounds:
         return None
-
-    def median(name: str) -> float | None:
-        medians = [
-            statistics.median(samples) for each in rounds if (samples := getattr(each, name))
-        ]
-        return statistics.median(medians) if medians else None
-
-    warm, wall = median("warm"), median("wall")
+    warm, wall = _median(each.warm for each in rounds), _median(each.wall for each in rounds)
     share = None if not wall or warm is None else max(0.0, 1.0 - warm / wall)
+    phases = {name: _median(each.phases.get(name, ()) for each in rounds) for name in STEP_PHASES}
     return DeviceSummary(
-        cold=median("cold"),
+        cold=_median(each.cold for each in rounds),
         warm=warm,
         wall=wall,
-        issue=median("issue"),
-        replay=median("replay"),
+        issue=_median(each.issue for each in rounds),
+        replay=_median(each.replay for each in rounds),
         host_share=share,
         marks=tuple(dict.fromkeys(mark for each in rounds for mark in each.marks)),
+        phases={name: each for name, each in phases.items() if each is not None},
     )
+
+
+def _median(rounds: Iterable[Sequence[float]]) -> float | None:
+    """The median over the rounds of their medians; None where no round has a sample."""
+    medians = [statistics.median(samples) for samples in rounds if samples]
+    return statistics.median(medians) if medians else None

@@ -37,7 +37,10 @@ def arena_map(view: GraphView, width: float) -> ArenaMap:
     word = "buffer" if len(view.buffers) == 1 else "buffers"
     parts = [
         text_part(
-            0.0, TITLE_HEIGHT - 6.0, f"Arena: {size} shared by {len(view.buffers)} {word}", "title"
+            0.0,
+            TITLE_HEIGHT - 6.0,
+            f"Arena: {size} shared by {len(view.buffers)} {word}, scratch dashed",
+            "title",
         )
     ]
     for place, each in enumerate(view.buffers):

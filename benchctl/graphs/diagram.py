@@ -103,7 +103,7 @@ def _diagram(name: str, view: GraphView, layers: bool, launch_seconds: Sequence[
             each.kind,
             (tensor_words(each),),
             (),
-            twin=f"i {each.name}",
+            twin=f"i {each.name}" if layers else "",
         )
         for each in read
     ]
@@ -125,7 +125,9 @@ def _diagram(name: str, view: GraphView, layers: bool, launch_seconds: Sequence[
             if made_by[tensor] in returning:
                 returning.add(len(boxes))
         words = tensor_words(flow.tensors[tensor])
-        boxes.append(Box("output", output, "result", (words,), twin=f"o {output}"))
+        boxes.append(
+            Box("output", output, "result", (words,), twin=f"o {output}" if layers else "")
+        )
     return Diagram(
         name,
         view_words(view, sum(seconds.values())),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from benchctl.graphs.ranks import Panel, aligned_ranks
-from benchctl.graphs.rows import Item, Rows, place_rows
+from benchctl.graphs.rows import Item, Rows, nearest_apart, place_rows
 
 Point = tuple[float, float]
+End = tuple[int, bool]
+"""The start (False) or the end (True) of an edge, by its place."""
+
 Kind = Literal["through", "side", "below"]
 
 PANEL_GAP = 64.0
@@ -17,8 +20,9 @@ _CHANNEL = 34.0
 _FLATTEST = 9.0
 """A channel is higher by a pixel for every so many that its widest edge goes sideways."""
 _HIGHEST_CHANNEL = 96.0
-_PORTS = 0.7
+_PORTS = 0.76
 """The part of a box's side along which its edges are spread."""
+_PORT_GAP = 18.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,23 @@ class Layout:
 
 
 def lay_out(panels: Sequence[Panel], least_widths: Sequence[float] = ()) -> Layout:
-    """All panels, their rows in line; no two boxes overlap and no edge crosses one.
+    """All panels beside each other; no two boxes overlap and no edge crosses one.
 
-    `least_widths` is the room that each panel needs for what stands above it.
+    Rows are in line where panels have twins. `least_widths` is the room that each panel needs for
+    what stands above it.
     """
     ranks = aligned_ranks(panels)
-    count = max((max(own, default=-1) + 1 for own in ranks), default=0)
-    placed = [place_rows(panel, own, count) for panel, own in zip(panels, ranks, strict=True)]
-    tops, bottoms = _row_spans(panels, placed, count)
-    found, left = [], 0.0
-    for place, (panel, rows) in enumerate(zip(panels, placed, strict=True)):
+    counts = [max(own, default=-1) + 1 for own in ranks]
+    if aligned := any(any(panel.twins) for panel in panels):
+        counts = [max(counts, default=0)] * len(counts)
+    placed = [
+        place_rows(panel, own, count)
+        for panel, own, count in zip(panels, ranks, counts, strict=True)
+    ]
+    together = list(zip(panels, placed, strict=True))
+    spans = [_row_spans(together if aligned else [each]) for each in together]
+    found, left, height = [], 0.0, 0.0
+    for place, ((panel, rows), (tops, bottoms)) in enumerate(zip(together, spans, strict=True)):
         width = _width(rows)
         room = max(width, least_widths[place] if least_widths else 0.0)
         for row in rows.rows:
@@ -73,9 +84,8 @@ def lay_out(panels: Sequence[Panel], least_widths: Sequence[float] = ()) -> Layo
         routes = tuple(_Router(panel, rows, tops, bottoms).routes())
         found.append(PlacedPanel(centres, routes, left, left + room))
         left += room + PANEL_GAP
-    height = bottoms[-1] if bottoms else 0.0
-    if any(route.kind == "below" for panel in found for route in panel.routes):
-        height += _CHANNEL
+        below = _CHANNEL if any(route.kind == "below" for route in routes) else 0.0
+        height = max(height, (bottoms[-1] if bottoms else 0.0) + below)
     return Layout(tuple(found), max(left - PANEL_GAP, 0.0), height)
 
 
@@ -84,26 +94,17 @@ def _width(rows: Rows) -> float:
     return max((each.x + each.width / 2 for each in items), default=0.0)
 
 
-def _row_spans(
-    panels: Sequence[Panel], placed: Sequence[Rows], count: int
-) -> tuple[list[float], list[float]]:
-    """The top and bottom of each row, as high as its highest box in any panel."""
+def _row_spans(together: Sequence[tuple[Panel, Rows]]) -> tuple[list[float], list[float]]:
+    """The top and bottom of each row, as high as its highest box in any of these panels."""
     tops, bottoms, y = [], [], 0.0
-    for rank in range(count):
-        items = [
-            (panel, item)
-            for panel, rows in zip(panels, placed, strict=True)
-            for item in rows.rows[rank]
-        ]
-        height = max(
-            (panel.sizes[item.box][1] for panel, item in items if item.box >= 0), default=0.0
-        )
-        sideways = max(
-            (abs(item.x - each.x) for _, item in items for each in item.below), default=0.0
-        )
+    for rank in range(len(together[0][1].rows)):
+        items = [(panel, item) for panel, rows in together for item in rows.rows[rank]]
+        heights = (panel.sizes[item.box][1] for panel, item in items if item.box >= 0)
+        sideways = (abs(item.x - each.x) for _, item in items for each in item.below)
+        height = max(heights, default=0.0)
         tops.append(y)
         bottoms.append(y + height)
-        y += height + min(_CHANNEL + sideways / _FLATTEST, _HIGHEST_CHANNEL)
+        y += height + min(_CHANNEL + max(sideways, default=0.0) / _FLATTEST, _HIGHEST_CHANNEL)
     return tops, bottoms
 
 
@@ -122,8 +123,8 @@ class _Router:
             for (source, target), passing in zip(panel.edges, rows.passages, strict=True)
         ]
         self.kinds = [self._kind(chain) for chain in self.chains]
+        # The x at which an edge leaves its source, and at which it enters its target.
         self.starts: dict[int, float] = {}
-        """The x at which an edge leaves its source, and below where it enters its target."""
         self.ends: dict[int, float] = {}
         self._spread_ports()
 
@@ -146,21 +147,40 @@ class _Router:
         return downwards, not downwards
 
     def _spread_ports(self) -> None:
-        """Spread the edges along the sides of their boxes, in the order of where they lead."""
-        ends: dict[tuple[int, bool], list[tuple[float, int, dict[int, float]]]] = {}
-        for place, chain in enumerate(self.chains):
-            if self.kinds[place] != "side":
-                leaves_below, enters_below = self._sides(place)
-                start = ends.setdefault((chain[0].box, leaves_below), [])
-                start.append((chain[1].x, place, self.starts))
-                end = ends.setdefault((chain[-1].box, enters_below), [])
-                end.append((chain[-2].x, place, self.ends))
-        for (box, _), found in ends.items():
-            item = self.rows.boxes[box]
-            step = item.width * _PORTS / len(found)
-            found.sort(key=lambda each: each[:2])
-            for number, (_, place, ports) in enumerate(found):
-                ports[place] = item.x + step * (number - (len(found) - 1) / 2)
+        """Let every edge leave towards its next place, and then end where it comes from."""
+        towards = {(place, at_end): 0.0 for place in self._with_ports() for at_end in (False, True)}
+        for place, at_end in towards:
+            chain = self.chains[place]
+            towards[place, at_end] = chain[-2].x if at_end else chain[1].x
+        ports = self._spread(towards)
+        for place, at_end in towards:
+            straight = at_end and len(self.chains[place]) == 2
+            towards[place, at_end] = ports[place, not straight and at_end]
+        ports = self._spread(towards)
+        self.starts = {place: x for (place, at_end), x in ports.items() if not at_end}
+        self.ends = {place: x for (place, at_end), x in ports.items() if at_end}
+
+    def _with_ports(self) -> list[int]:
+        return [place for place, kind in enumerate(self.kinds) if kind != "side"]
+
+    def _spread(self, wanted: Mapping[End, float]) -> dict[End, float]:
+        """Ports of the ends on each side of a box apart, as near as can be to where they want."""
+        sides: dict[tuple[int, bool], list[tuple[float, End]]] = {}
+        for (place, at_end), x in wanted.items():
+            box = self.chains[place][-1 if at_end else 0].box
+            sides.setdefault((box, self._sides(place)[at_end]), []).append((x, (place, at_end)))
+        ports: dict[End, float] = {}
+        for (box, _), ends in sides.items():
+            item, last = self.rows.boxes[box], len(ends) - 1
+            ends.sort()
+            room = item.width * _PORTS
+            left, right = item.x - room / 2, item.x + room / 2
+            gap = min(_PORT_GAP, room / last) if last else 0.0
+            targets = [min(max(x, left), right) for x, _ in ends]
+            free = nearest_apart(targets, [1.0] * len(targets), [gap] * last)
+            for number, (x, (_, end)) in enumerate(zip(free, ends, strict=True)):
+                ports[end] = min(max(x, left + number * gap), right - (last - number) * gap)
+        return ports
 
     def _route(self, place: int) -> Route:
         chain, kind = self.chains[place], self.kinds[place]

@@ -97,6 +97,10 @@ class _Placing:
         for operation in later:
             changed = updated[operation.name]
             self.found[operation.name] = self._later_layer(operation, changed, phases)
+        for operation in reversed(later):
+            if not self.found[operation.name]:
+                after = (self.found[each.name] for each in self.flow.after(operation))
+                self.found[operation.name] = self._latest(after)
         return {
             each.name: Place(phases[each.name], self.found[each.name])
             for each in self.view.operations

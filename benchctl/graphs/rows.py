@@ -164,6 +164,8 @@ def _place(rows: list[list[Item]], column: int) -> None:
         downwards = sweep % 2 == 0
         for part in parts if downwards else reversed(parts):
             _move(part, column, downwards, both=sweep >= 2 * _SWEEPS - 2)
+    for part in parts:
+        _straighten(part)
 
 
 def _apart(left: Item, right: Item) -> float:
@@ -183,6 +185,21 @@ def _move(part: list[Item], column: int, downwards: bool, both: bool) -> None:
     gaps = [_apart(left, right) for left, right in pairwise(part)]
     for item, x in zip(part, nearest_apart(wanted, weights, gaps), strict=True):
         item.x = x
+
+
+def _straighten(part: list[Item]) -> None:
+    """Put what follows one item alone exactly below it, where there is room."""
+    for place, item in enumerate(part):
+        if len(item.above) != 1 or len(item.above[0].below) != 1:
+            continue
+        wanted = item.above[0].x
+        before, after = part[place - 1] if place else None, part[place + 1 : place + 2]
+        if before is not None and wanted < before.x + _apart(before, item):
+            continue
+        if after and wanted > after[0].x - _apart(item, after[0]):
+            continue
+        if item.column == item.above[0].column:
+            item.x = wanted
 
 
 def nearest_apart(

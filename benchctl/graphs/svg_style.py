@@ -14,7 +14,7 @@ LINE_HEIGHT: Final = 15.5
 PADDING: Final = 11.0
 """Around the text of a box, above and below a little less."""
 
-WIDEST_LINE: Final = 300.0
+WIDEST_LINE: Final = 330.0
 NARROWEST_BOX: Final = 84.0
 MARGIN: Final = 28.0
 BAR_HEIGHT: Final = 4.0

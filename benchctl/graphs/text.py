@@ -16,6 +16,8 @@ from matplotlib.ft2font import FT2Font
 FONT_FAMILY = "'DejaVu Sans', 'Helvetica Neue', Arial, sans-serif"
 _FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 _POINTS = 64
+_BREAKS = re.compile(r"(?<! x) (?!x \d|(?:[kMG]?B|[num]?s)\b)")
+"""Spaces at which a line may be broken: not within `relu x 2`, `13 MB` or `0.3 ms`."""
 _FIXED_POINT = 65536
 """FreeType's unhinted advances are in 1/65536 pixels."""
 
@@ -54,7 +56,7 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
 
 def _words(text: str, width: float, size: float) -> list[str]:
     words = []
-    for word in text.split():
+    for word in _BREAKS.split(" ".join(text.split())):
         while text_width(word, size) > width and len(word) > 1:
             fits = next(
                 end

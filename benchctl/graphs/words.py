@@ -39,6 +39,8 @@ def view_words(view: GraphView, seconds: float = 0.0) -> str:
     compiled = any(each.kernel for each in view.operations)
     word = "launch" if compiled else "operation"
     facts = [f"{count} {word}{'' if count == 1 else 'es' if compiled else 's'}"]
+    if seconds:
+        facts[0] += f" taking {format_seconds(seconds)}"
     parameters = [each.nbytes for each in view.tensors if each.kind == "parameter"]
     if parameters:
         word = "parameter" if len(parameters) == 1 else "parameters"
@@ -50,8 +52,6 @@ def view_words(view: GraphView, seconds: float = 0.0) -> str:
             f"arena of {format_bytes(view.arena_bytes)} for {len(view.buffers)} {word} of "
             f"{format_bytes(apart)} in all"
         )
-    if seconds:
-        facts.append(f"launches take {format_seconds(seconds)}")
     return ", ".join(facts)
 
 
@@ -80,7 +80,11 @@ class BlockWords:
 
     def time_lines(self, seconds: float, whole: float) -> list[str]:
         """Its time and its part of the whole; nothing where no times were taken."""
-        return [f"{format_seconds(seconds)}, {seconds / whole:.0%} of the time"] if whole else []
+        if not whole:
+            return []
+        share = seconds / whole
+        percent = f"{share:.0%}" if share > 0.1 else f"{share:.1%}"
+        return [f"{format_seconds(seconds)}, {percent} of the time"]
 
     def _launch_lines(self) -> list[str]:
         if len(self._operations) > _MOST_LINES:
@@ -116,7 +120,11 @@ class BlockWords:
         name = tensor.name.rpartition(":")[0] or tensor.name
         begin = name[: len(self._block.layer) + 1]
         own = bool(self._block.layer) and begin[:-1] == self._block.layer and len(name) > len(begin)
-        return name[len(begin) :] if own and begin[-1] in "/._" else name
+        if own and begin[-1] in "/._":
+            return name[len(begin) :]
+        # What an optimizer keeps: `adam/moment_1/dense/weight` is `weight (moment_1)` in `dense`.
+        kept, inside, last = name.partition(f"/{self._block.layer}/")
+        return f"{last} ({kept.rpartition('/')[2]})" if inside and self._block.layer else name
 
     def _result_lines(self) -> list[str]:
         results = [
@@ -126,15 +134,19 @@ class BlockWords:
             for name in each.outputs
             if self._leaves(name)
         ]
+        sizes: dict[str, list[int]] = {}
+        for operation, made in results:
+            line = f"makes {tensor_words(made)}{self._where(operation, made)}"
+            sizes.setdefault(line, []).append(made.nbytes)
         lines = [
-            f"makes {tensor_words(made)}{self._where(operation, made)}"
-            for operation, made in results[:_MOST_LINES]
+            f"{line}, {len(alike)} times" if len(alike) > 1 else line
+            for line, alike in sizes.items()
         ]
-        rest = results[_MOST_LINES:]
-        if rest:
-            size = format_bytes(sum(made.nbytes for _, made in rest))
-            lines.append(f"and {len(rest)} more, {size}")
-        return lines
+        if len(lines) <= _MOST_LINES:
+            return lines
+        rest = [size for alike in list(sizes.values())[_MOST_LINES - 1 :] for size in alike]
+        more = f"and {len(rest)} more, {format_bytes(sum(rest))}"
+        return [*lines[: _MOST_LINES - 1], more]
 
     def _leaves(self, name: str) -> bool:
         readers = self._flow.readers.get(name, ())

@@ -30,6 +30,7 @@ from benchctl.store.record import (
     ArmSpec,
     CaseSpec,
     DeviceTimes,
+    EnergyUse,
     Memory,
     Phases,
     Plan,
@@ -49,13 +50,18 @@ class CaseContext:
     launch: Launch
     clock: Clock
 
+    @property
+    def threads(self) -> int:
+        """The threads that engines get."""
+        return self.settings.threads or self.plan.threads
+
     def input_seed(self, round_number: int) -> int:
         """The seed of a round's inputs; the reference takes those of round 0."""
         return round_seed(self.plan.seed, self.case.id, round_number)
 
     def environment(self, cache: Path, arm: ArmSpec) -> dict[str, str]:
         """The environment of a worker that keeps compiled kernels in `cache`."""
-        found = worker_environment(self.settings, self.plan.threads, cache)
+        found = worker_environment(self.settings, self.threads, cache)
         if share := planted_share(self.plan, self.case, arm):
             found[SLOWDOWN] = str(share)
         if interpreter := interpreter_of(self.plan, arm):
@@ -64,7 +70,7 @@ class CaseContext:
 
     def reference_environment(self, arm: ArmSpec) -> dict[str, str]:
         """The environment in which the reference of the subject of `arm` is computed."""
-        found = worker_environment(self.settings, self.plan.threads, self.settings.cache_folder)
+        found = worker_environment(self.settings, self.threads, self.settings.cache_folder)
         return self._with_subject(found, arm)
 
     def _with_subject(self, environment: dict[str, str], arm: ArmSpec) -> dict[str, str]:
@@ -94,6 +100,7 @@ class ArmRun:
         self.measured_seconds = 0.0
         self.rounds_in_process = 0
         self.peak_bytes = result.memory.resident_above_import or 0
+        self.device_memory: Message | None = None
         self._process = max((each.process for each in result.rounds), default=-1) + 1
         self._context = context
         self._settings = context.settings
@@ -144,6 +151,7 @@ class ArmRun:
             phases = self.wait_prepare()
             memory = self._request("memory", self._settings.sample_timeout_seconds)
             self.peak_bytes = memory["peak_bytes"]
+            self.device_memory = memory.get("device")
             if reference is not None:
                 self._compare(reference)
         except BaseException:
@@ -193,7 +201,7 @@ class ArmRun:
             **context.arrays(round_number),
             options={
                 "device": arm.device,
-                "threads": context.plan.threads,
+                "threads": context.threads,
                 "seed": context.plan.seed,
                 "switches": dict(arm.switches),
                 "cache_directory": str(cache),
@@ -284,6 +292,23 @@ class ArmRun:
             device=_read_device_times(taken.get("device")),
         )
 
+    def measure_energy(self) -> None:
+        """What steady steps cost in energy, with the worker that is there or a new one."""
+        if not self.running:
+            cache = self._settings.cache_folder
+            self.launch(cache)
+            self.wait_import(cache)
+            self.wait_prepare_and_suspend()
+            self.warm_up()
+        rule = self._settings.energy_rule
+        worker = self._require_worker()
+        worker.resume()
+        seconds = self._settings.sample_timeout_seconds + 2 * rule.blocks * rule.block_seconds
+        found = self._request("energy", seconds, rule=asdict(rule))
+        worker.suspend()
+        lists = {name: tuple(each) for name, each in found.items() if isinstance(each, list)}
+        self.result = replace(self.result, energy=EnergyUse(**{**found, **lists}))
+
     def finish_worker(self) -> None:
         """Ask the worker for its memory, then end it."""
         worker = self._require_worker()
@@ -311,10 +336,15 @@ class ArmRun:
         return self._request("facts", self._settings.sample_timeout_seconds)
 
     def profile(self, steps: int) -> Message:
-        """Where the time of steady steps goes: `step_seconds` and `launches`."""
+        """Where the time of steady steps goes: `step_seconds`, `launches` and `phases`."""
         seconds = self._settings.sample_timeout_seconds
         self._request("warm_up", seconds, rule=asdict(self._settings.warm_up))
         return self._request("profile", seconds, steps=steps)
+
+    def device_limits(self) -> Message:
+        """What the arm's GPU does at best, as its engine measures it; nothing where it cannot."""
+        seconds = self._settings.sample_timeout_seconds
+        return self._request("device_limits", seconds, device=self.result.arm.device)
 
     def graphs(self) -> Message:
         """The graphs of the step; see `benchctl.measure.graph_message`."""
@@ -368,7 +398,9 @@ def _read_device_times(message: Message | None) -> DeviceTimes | None:
     """Device times that have travelled."""
     if message is None:
         return None
-    return DeviceTimes(**{name: tuple(values) for name, values in message.items()})
+    lists = {name: tuple(values) for name, values in message.items() if name != "phases"}
+    phases = {name: tuple(values) for name, values in message.get("phases", {}).items()}
+    return DeviceTimes(**lists, phases=phases)
 
 
 def _engine_peak_bytes(counts: Mapping[str, int]) -> int | None:

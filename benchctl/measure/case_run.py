@@ -22,6 +22,9 @@ from benchctl.plan.schedule import arms_of_case, rounds_of_case
 from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, ArmRound, CaseResult
 
+CONTEXT_BYTES = 768 * 2**20
+"""What a process takes of a GPU beside its arrays: its context and the libraries' own memory."""
+
 
 class RoundLog(Protocol):
     """Where results go as they come: the journal of a run."""
@@ -153,6 +156,8 @@ class CaseRun:
                 deadline.at_most(left * each_seconds),
             )
         for arm in self._alive():
+            if self._settings.energy and arm.result.arm.device.startswith("gpu"):
+                self._attempt(arm, ArmRun.measure_energy)
             if not arm.running or self._attempt(arm, ArmRun.finish_worker):
                 self._log.append_arm(self.case.id, arm.result)
 
@@ -242,16 +247,35 @@ class CaseRun:
             self._attempt(arm, ArmRun.warm_up)
 
     def _fits_in_memory(self) -> bool:
-        """Whether the workers of all arms can be kept side by side."""
+        """Whether the workers of all arms can be kept side by side, on their GPU too."""
         needed_bytes = sum(arm.peak_bytes for arm in self._alive())
         free_bytes = psutil.virtual_memory().available
-        if needed_bytes <= self._settings.memory_share * free_bytes:
+        if needed_bytes > self._settings.memory_share * free_bytes:
+            self._note_too_large(needed_bytes, "than is free")
+            return False
+        devices = dict.fromkeys(arm.result.arm.device for arm in self._alive())
+        return all(self._fits_on_device(device) for device in devices)
+
+    def _fits_on_device(self, device: str) -> bool:
+        """Whether what the arms hold of a GPU, each in its own process, fits there together."""
+        found = [arm.device_memory for arm in self._alive() if arm.result.arm.device == device]
+        held = [each["held_bytes"] + CONTEXT_BYTES for each in found if each is not None]
+        if len(held) < 2:
             return True
-        self._observer.note(
-            f"{self.case.id}: the engines need {needed_bytes / 2**30:.1f} GiB together, more than "
-            "is free; each round starts their processes anew, one at a time"
-        )
+        # What was free beside a worker, and what that worker held, is there for all.
+        free = [each["free_bytes"] for each in found if each is not None]
+        room_bytes = min(map(sum, zip(free, held, strict=True)))
+        if sum(held) <= self._settings.memory_share * room_bytes:
+            return True
+        than = f"than the {room_bytes / 2**30:.1f} GiB free on {device} allow"
+        self._note_too_large(sum(held), than)
         return False
+
+    def _note_too_large(self, needed_bytes: int, than: str) -> None:
+        self._observer.note(
+            f"{self.case.id}: the engines need {needed_bytes / 2**30:.1f} GiB together, "
+            f"more {than}; each round starts their processes anew, one at a time"
+        )
 
     @contextmanager
     def _workers_ended(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ Where issuing took longer than the spin, the sample is thrown away and the spin 
 *wall*: what a user waits, issue and synchronisation on an idle device.
 *issue*: the host's part alone, while the device is held.
 *replay*: one of many recorded steps in a row.
+Where the runner tells forward, backward and update apart, their device times come last.
 
 Device time is taken cold, with the device's cache flushed before the first mark, and warm. Pure
 functions of a runner and clocks; nothing here imports NumPy.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,15 @@ def take_times(runner: AsynchronousRunner, host: Clock, rule: DeviceRule) -> Dev
         issue=tuple(ahead.issue_seconds),
         replay=tuple(replay),
         marks=() if ahead.reached else (NEVER_AHEAD,),
+        phases=_phases(runner, rule.samples),
     )
+
+
+def _phases(runner: AsynchronousRunner, samples: int) -> Mapping[str, tuple[float, ...]]:
+    """Forward, backward and update, of a runner that tells them apart."""
+    phase_seconds = getattr(runner, "phase_seconds", None)
+    found: Mapping[str, tuple[float, ...]] = phase_seconds(samples) if phase_seconds else {}
+    return found
 
 
 def _wall_seconds(runner: AsynchronousRunner, device: DeviceClock, host: Clock) -> float:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchctl.measure.bandwidth import measure_copy_bandwidth
 
@@ -34,6 +35,47 @@ class MachineLimits:
     gemm_flops_per_second: float
     copy_bytes_per_second: float
     clock_step_seconds: float
+
+    @property
+    def words(self) -> str:
+        """Both rates and the threads, in a line."""
+        return (
+            f"{self.gemm_flops_per_second / 1e9:.0f} GFLOP/s matrix product (NumPy), "
+            f"{self.copy_bytes_per_second / 1e9:.1f} GB/s copy, {self.threads} threads"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLimits:
+    """Rates of a GPU by name, of matrix products in the precision of the arm.
+
+    Both are measured on it by the engine: its library's product and its driver's copy.
+    """
+
+    name: str
+    precision: str
+    gemm_flops_per_second: float
+    copy_bytes_per_second: float
+
+    @property
+    def words(self) -> str:
+        """Both rates, the precision and the card, in a line."""
+        return (
+            f"{self.gemm_flops_per_second / 1e9:,.0f} GFLOP/s matrix product ({self.precision}), "
+            f"{self.copy_bytes_per_second / 1e9:,.0f} GB/s copy on {self.name}"
+        )
+
+
+Limits = MachineLimits | GpuLimits
+"""The roofs of the place where an arm ran."""
+
+
+def gpu_limits(found: Mapping[str, Any], precision: str) -> GpuLimits | None:
+    """The limits in a precision from what an engine measured; None where it did not."""
+    rate = found.get("gemm_flops_per_second", {}).get(precision)
+    if rate is None:
+        return None
+    return GpuLimits(found["name"], precision, rate, found["copy_bytes_per_second"])
 
 
 class LimitsError(RuntimeError):

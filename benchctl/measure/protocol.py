@@ -106,7 +106,7 @@ def failure_from_error(
         return ArmFailure(
             "crashed",
             f"out of memory during {doing}{detail}",
-            "choose a smaller size or batch, or free memory",
+            str(getattr(error, "hint", "")) or "choose a smaller size or batch, or free memory",
             notes,
         )
     hint = str(getattr(error, "hint", ""))

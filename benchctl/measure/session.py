@@ -185,15 +185,20 @@ def profile(
     arm: ArmSpec,
     steps: int,
     *,
+    with_limits: bool = False,
     settings: MeasureSettings | None = None,
     launch: Launch = ProcessWorker,
 ) -> Message:
     """Where the time of a step of `case` goes on `arm`: the fields of `StepProfile`.
 
-    Raises `ArmFailure` where the engine cannot run the case, or cannot tell.
+    `with_limits` adds `device_limits`, what the arm's GPU does at best. Raises `ArmFailure` where
+    the engine cannot run the case, or cannot tell.
     """
     with _prepared_arm(plan, case, arm, settings, launch) as run:
-        return run.profile(steps)
+        found = run.profile(steps)
+        if with_limits:
+            found["device_limits"] = run.device_limits()
+        return found
 
 
 @dataclass(frozen=True, slots=True)

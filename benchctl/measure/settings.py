@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchctl.measure.energy import EnergyRule
 from benchctl.measure.protocol import INTERPRETER, WORKING_FOLDER
 from benchctl.measure.sampler import SampleRule, WarmUpRule
 from benchctl.store.files import write_whole
@@ -29,6 +30,7 @@ BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _FIRST_WARM_UP = WarmUpRule(min_seconds=0.1)
 _LATER_WARM_UP = WarmUpRule(min_steps=1, min_seconds=0.02, settle=False)
 _SAMPLE = SampleRule()
+_ENERGY = EnergyRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,10 @@ class MeasureSettings:
     `restart_share` of the time. `check_outputs` off times an engine without a reference. Of a
     training step the losses of `check_steps` steps are compared, of fewer where those after the
     first would take more than `check_seconds` in float64. `cold` off leaves out the worker with
-    the empty cache, and the outputs are then checked in one with the usual cache. Workers of one
+    the empty cache, and the outputs are then checked in one with the usual cache. With `energy`
+    arms on a GPU run steady steps for longer, by `energy_rule`, after their rounds. Workers of one
     case are kept together while the sum of their peaks is under `memory_share` of the free memory.
+    `threads` is what engines get where that is not the plan's number.
     """
 
     cache_directory: str | None = None
@@ -50,12 +54,15 @@ class MeasureSettings:
     check_steps: int = 5
     check_seconds: float = 120.0
     cold: bool = True
+    energy: bool = False
+    energy_rule: EnergyRule = _ENERGY
     keep_blas_override: bool = False
     restart_every: int = 1
     restart_share: float = 1 / 2
     cheap_start_seconds: float = 1.5
     minimum_rounds: int = 6
     memory_share: float = 0.8
+    threads: int | None = None
     warm_up: WarmUpRule = _FIRST_WARM_UP
     later_warm_up: WarmUpRule = _LATER_WARM_UP
     sample: SampleRule = _SAMPLE
@@ -84,6 +91,7 @@ def settings_of(plan: Plan) -> MeasureSettings:
         "warm_up": WarmUpRule,
         "later_warm_up": WarmUpRule,
         "sample": SampleRule,
+        "energy_rule": EnergyRule,
     }
     values: dict[str, Any] = {
         name: rules[name](**value) if name in rules and isinstance(value, Mapping) else value

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from benchctl.measure.batches import BatchesRunner, Inputs, batch_name, draw_batches
 from benchctl.measure.clock import Clock, ImportTimer, seconds_since
+from benchctl.measure.feeding import FedStep, fed_warm_up
 from benchctl.measure.memory import PeakMeter
 from benchctl.measure.planted import worker_clock
 from benchctl.measure.protocol import (
@@ -33,7 +34,7 @@ from benchctl.measure.protocol import (
     failure_message,
     verification_message,
 )
-from benchctl.measure.sampler import SampleRule, WarmUpRule, measure_round, warm_up
+from benchctl.measure.sampler import SampleRule, Step, WarmUpRule, measure_round, warm_up
 from benchctl.plan.registry import (
     file_of_reference,
     is_file_reference,
@@ -94,6 +95,8 @@ class WorkerService:
         self._batches: list[Inputs] = []
         self._precision = STRICT
         self._watch: Any = None
+        self._fed: FedStep | None = None
+        self._input_seed = 0
         self._step_seconds = 0.0
         self._steady = False
 
@@ -110,7 +113,10 @@ class WorkerService:
             return failure_message(failure_from_error(error, doing, self._user_file()))
 
     def close(self) -> None:
-        """Let the engine release what it holds."""
+        """Let the feed and the engine release what they hold."""
+        if self._fed is not None:
+            self._fed.close()
+            self._fed = None
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -155,6 +161,7 @@ class WorkerService:
         self._memory.start()
         self._memory.pause()
         self._batches = self._draw_batches(input_seed)
+        self._input_seed = input_seed
         parameters = draw_parameters(self._workload, case, parameter_seed)
         self._memory.resume()
         with ImportTimer(self._clock) as imports:
@@ -176,6 +183,9 @@ class WorkerService:
             elapsed = self._begin("first_run", imports)
             runner.step()
             first_run_seconds = elapsed()
+        feed = getattr(self._workload, "feed", None)
+        threads = int(options.get("threads", 1))
+        self._fed = None if feed is None else FedStep(runner, feed, case, threads)
         return {
             "import_seconds": imports.seconds,
             "build_seconds": build_seconds,
@@ -229,14 +239,23 @@ class WorkerService:
 
     def do_warm_up(self, rule: Mapping[str, Any]) -> Message:
         """Run steps until they are steady."""
-        runner, _ = self._prepared()
-        done = warm_up(runner.step, self._clock, WarmUpRule(**rule))
+        if self._fed is not None:
+            self._open_feed(self._fed, self._input_seed)
+            self._fed.check_first(self._batches[0])
+        step, own_rule = self._timed_step(WarmUpRule(**rule))
+        done = warm_up(step, self._clock, own_rule)
         self._steady, self._step_seconds = done.steady, done.step_seconds
         return {"steps": done.steps, "seconds": done.seconds, "steady": done.steady}
 
     def do_load(self, seed: int) -> Message:
-        """Draw the inputs of a round; their drawing counts as nobody's time or memory."""
+        """Draw the inputs of a round; their drawing counts as nobody's time or memory.
+
+        Of a workload with a feed, begin the feed instead.
+        """
         self._prepared()
+        if self._fed is not None:
+            self._open_feed(self._fed, seed)
+            return {}
         self._memory.pause()
         self._batches = self._draw_batches(seed)
         self._memory.resume()
@@ -249,9 +268,8 @@ class WorkerService:
         Of a runner on a device with a clock of its own also what that clock says.
         """
         runner, _ = self._prepared()
-        done, samples = measure_round(
-            runner.step, self._clock, WarmUpRule(**warm_up_rule), SampleRule(**rule)
-        )
+        step, first = self._timed_step(WarmUpRule(**warm_up_rule))
+        done, samples = measure_round(step, self._clock, first, SampleRule(**rule))
         # Once steady, a process stays so: later warm-ups are too short to tell.
         self._steady = self._steady or done.steady
         found: Message = {
@@ -262,6 +280,17 @@ class WorkerService:
         if (times := self._device_times(runner)) is not None:
             found["device"] = times
         return found
+
+    def _open_feed(self, fed: FedStep, seed: int) -> None:
+        """Begin a feed; what it draws for that is nobody's memory."""
+        self._memory.pause()
+        fed.open(seed)
+        self._memory.resume()
+
+    def _timed_step(self, rule: WarmUpRule) -> tuple[Step, WarmUpRule]:
+        """What is timed as one step, and how it is warmed up."""
+        runner, _ = self._prepared()
+        return (runner.step, rule) if self._fed is None else (self._fed, fed_warm_up(rule))
 
     def _device_times(self, runner: Runner) -> Message | None:
         """What the clock of the runner's device says of a step; None where it has none."""
@@ -275,13 +304,23 @@ class WorkerService:
             self._watch = Watch(self._clock)
         return asdict(measure_device(runner, self._clock, self._watch))
 
+    def do_energy(self, rule: Mapping[str, Any]) -> Message:
+        """What steady steps cost in energy; a problem where the engine is on no GPU."""
+        from benchctl.measure.energy import EnergyRule, measure_energy
+        from benchctl_engines.contract import AsynchronousRunner
+
+        runner, _ = self._prepared()
+        if not isinstance(runner, AsynchronousRunner):
+            return {"problem": "the engine gives no access to a GPU's clock and sensors"}
+        return asdict(measure_energy(runner, self._clock, EnergyRule(**rule)))
+
     def do_facts(self) -> Message:
         """What the engine says of the prepared case."""
         runner, _ = self._prepared()
         facts = runner.facts()
         return {
             "kernels": list(facts.kernels),
-            "notes": list(facts.notes),
+            "notes": [*facts.notes, *([] if self._fed is None else [self._fed.note()])],
             "counts": {name: int(count) for name, count in facts.counts.items()},
             "source": facts.source,
         }
@@ -301,6 +340,7 @@ class WorkerService:
         return {
             "step_seconds": found.step_seconds,
             "launches": [asdict(each) for each in found.launches],
+            "phases": dict(getattr(found, "phases", {})),
         }
 
     def do_graphs(self) -> Message:
@@ -333,11 +373,21 @@ class WorkerService:
         return {"difference": largest_difference(runner.outputs(), Path(folder))}
 
     def do_memory(self) -> Message:
-        """The resident-set peak, above the level after import and as a whole."""
-        return {
+        """The resident-set peak, above the level after import and as a whole; a GPU's too."""
+        found: Message = {
             "above_import_bytes": self._memory.peak_above_start_bytes(),
             "peak_bytes": self._memory.peak_bytes(),
         }
+        # Asked for by name: the engines of another revision may not know it.
+        device_memory = getattr(self._runner, "device_memory", None)
+        if device_memory is not None:
+            found["device"] = asdict(device_memory())
+        return found
+
+    def do_device_limits(self, device: str) -> Message:
+        """What the GPU does at best; nothing where the engine cannot tell."""
+        device_limits = getattr(self._engine, "device_limits", None)
+        return {} if device_limits is None else asdict(device_limits(device))
 
     def do_reference(
         self,

@@ -12,9 +12,10 @@ from benchctl.plan.arms import parse_arm
 from benchctl.plan.cases import expand_cases
 from benchctl.plan.errors import PlanError, UnknownNameError
 from benchctl.plan.interpreters import with_interpreters
-from benchctl.plan.registry import frameworks_among
+from benchctl.plan.registry import frameworks_among, load_workload
 from benchctl.plan.suites import SuiteEntry
 from benchctl.store.record import ArmSpec, CaseSpec, Plan
+from benchctl_workloads.workload import Workload
 
 DEFAULT_ARMS = ("static", "eager", "numpy")
 PREFERRED_REFERENCE = "numpy"
@@ -59,12 +60,14 @@ def build_plan(
         entry_arms = [
             parse_arm(text, device, precision) for text in arms or entry.arms or DEFAULT_ARMS
         ]
-        for case in expand_cases(entry.workload, entry.axes):
+        workload = load_workload(entry.workload)
+        measure = {**entry.measure, **_own_threads(workload, threads)}
+        for case in expand_cases(workload, entry.axes):
             cases[case.id] = case
             arms_by_case[case.id] = _unique((*arms_by_case.get(case.id, ()), *entry_arms))
             rounds_by_case[case.id] = rounds or entry.rounds or default_rounds(case)
-            if entry.measure:
-                measure_by_case[case.id] = dict(entry.measure)
+            if measure:
+                measure_by_case[case.id] = dict(measure)
     if not cases:
         raise PlanError("expected at least one workload to measure, received none")
     all_arms = _unique(arm for case_arms in arms_by_case.values() for arm in case_arms)
@@ -118,6 +121,12 @@ def plan_of_case(plan: Plan, case_id: str) -> Plan:
     return replace(plan, settings={**plan.settings, MEASURE: measure})
 
 
+def threads_of_case(plan: Plan, case_id: str) -> int:
+    """The threads that the engines of a case get."""
+    own = plan.settings.get(CASE_MEASURE, {}).get(case_id, {})
+    return int(own.get("threads") or plan.threads)
+
+
 def default_rounds(case: CaseSpec) -> int:
     """The rounds of a case for which nobody gave a number: fewer for long steps."""
     return LARGE_CASE_ROUNDS if case.flops >= LARGE_CASE_FLOPS else DEFAULT_ROUNDS
@@ -155,7 +164,7 @@ def estimate_seconds(plan: Plan, model: CostModel | None = None) -> float:
     total = 0.0
     for case in plan.cases:
         settings = settings_of(plan_of_case(plan, case.id))
-        step = model.step_seconds(case, plan.threads)
+        step = model.step_seconds(case, threads_of_case(plan, case.id))
         total += model.reference_factor * step
         total += len(arms_of_case(plan, case.id)) * _arm_seconds(
             model, settings, case, step, rounds_of_case(plan, case.id)
@@ -179,6 +188,11 @@ def _arm_seconds(
         affordable = rounds * (again + sampling) * share / ((1.0 - share) * start)
         processes = min(processes, max(1, math.floor(affordable)))
     return cold + processes * (start + warm_up) + rounds * (again + sampling)
+
+
+def _own_threads(workload: Workload, threads: int) -> dict[str, int]:
+    """The engines' threads where they are fewer than the plan's: one is left to a feed."""
+    return {"threads": max(1, threads - 1)} if hasattr(workload, "feed") else {}
 
 
 def _unique(arms: Iterable[ArmSpec]) -> tuple[ArmSpec, ...]:

@@ -115,6 +115,17 @@ SLIDES = Suite(
             rounds=7,
             measure=_STEADY_ONLY,
         ),
+        # One engine is enough: the question is what hides behind its step.
+        *(
+            SuiteEntry(
+                "input_pipeline",
+                {"prepare": prepare, "prefetch": prefetch},
+                arms=("static",),
+                rounds=6,
+                measure=_STEADY_ONLY,
+            )
+            for prepare, prefetch in ((("none",), ("0",)), (("numpy", "python"), ("0", "2")))
+        ),
     ),
 )
 

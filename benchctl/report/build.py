@@ -8,7 +8,17 @@ from pathlib import Path
 
 from benchctl.claims.evaluation import newest_claims, without_claims
 from benchctl.history.acknowledgements import Acknowledgement
-from benchctl.report.charts import gradient, heads, layout, memory, peers, phases, sizes, vgg
+from benchctl.report.charts import (
+    gradient,
+    heads,
+    layout,
+    memory,
+    overlap,
+    peers,
+    phases,
+    sizes,
+    vgg,
+)
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.claims import claim_sections
 from benchctl.report.charts.files import svg_text, write_png
@@ -91,6 +101,8 @@ def build_report(
 def draw_charts(view: View, published: Published) -> tuple[Chart | MissingChart, ...]:
     """Every chart of one view, or what is missing for it."""
     chosen = (*CHARTS, *PEER_CHARTS) if view.peers else CHARTS
+    if view.of(overlap.WORKLOAD):
+        chosen = (*chosen, overlap.draw)
     return tuple(draw(view, published) for draw in chosen)
 
 

@@ -8,6 +8,7 @@ from benchctl.compare.device_times import DeviceSummary, summarise_device
 from benchctl.compare.summary import ArmSummary, CaseSummary
 from benchctl.report import numbers
 from benchctl.report.table import Column, Table
+from benchctl.store.record import STEP_PHASES
 
 MISSING = "-"
 _FIGURES = (
@@ -24,20 +25,24 @@ def device_table(
 ) -> Table | None:
     """One row for each arm with device times; None where there is none.
 
-    `axes`, or with `by_id` the id, tell the cases apart.
+    `axes`, or with `by_id` the id, tell the cases apart. Where some step has several phases, the
+    device times of forward, backward and update have a column each.
     """
+    measured = [(case, arm, found) for case in cases for arm, found in _measured(case)]
+    if not measured:
+        return None
+    phases = [name for name in STEP_PHASES if any(name in found.phases for _, _, found in measured)]
     rows = []
-    for case in cases:
+    for case, arm, found in measured:
         labels = [str(case.case.parameters.get(axis, MISSING)) for axis in axes]
         labels = [case.case.id] if by_id else labels
-        rows += [(*labels, *_cells(arm, found)) for arm, found in _measured(case)]
-    if not rows:
-        return None
+        rows.append((*labels, *_cells(arm, found, phases)))
     columns = (
         *(Column(title, align_right=False) for title in (["case"] if by_id else axes)),
         Column("engine", align_right=False),
         Column("products in", align_right=False),
         *(Column(title) for title, _ in _FIGURES),
+        *(Column(name) for name in phases),
         Column("host share"),
         Column("bound by", align_right=False),
     )
@@ -64,8 +69,9 @@ def _measured(case: CaseSummary) -> list[tuple[ArmSummary, DeviceSummary]]:
     return [(arm, found) for arm, found in pairs if found is not None]
 
 
-def _cells(arm: ArmSummary, found: DeviceSummary) -> list[str]:
+def _cells(arm: ArmSummary, found: DeviceSummary, phases: Sequence[str]) -> list[str]:
     times = [getattr(found, name) for _, name in _FIGURES]
+    times += [found.phases.get(name) for name in phases]
     unit = numbers.pick_time_unit([each for each in times if each is not None])
     share = MISSING if found.host_share is None else f"{found.host_share:.0%}"
     return [

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchctl.compare.summary import CaseSummary
+from benchctl.plan.schedule import threads_of_case
 from benchctl.report.results import NOT_HERE, where_words
 from benchctl.report.sentences import UNMEASURED
 from benchctl.report.table import GAP, Column, Table, align, cell_width
@@ -46,13 +47,13 @@ def frameworks_of(
     """
     present = {arm.result.arm.id for case in cases for arm in case.arms}
     return tuple(
-        _framework(arm.id, plan.threads, cases)
+        _framework(arm.id, plan, cases)
         for arm in plan.arms
         if arm.engine in names and arm.id in present
     )
 
 
-def _framework(arm_id: str, threads: int, cases: Sequence[CaseSummary]) -> Framework:
+def _framework(arm_id: str, plan: Plan, cases: Sequence[CaseSummary]) -> Framework:
     found = [(case, arm.result) for case in cases if (arm := case.arm(arm_id)) is not None]
     started = [pair for pair in found if pair[1].status not in ("unavailable", "planned")]
     absent = _told([(case, _absence(result)) for case, result in found], cases)
@@ -61,7 +62,10 @@ def _framework(arm_id: str, threads: int, cases: Sequence[CaseSummary]) -> Frame
     return Framework(
         arm_id,
         versions=_joined((case, _versions(result)) for case, result in started),
-        threads=_joined((case, _threads(result, threads)) for case, result in started),
+        threads=_joined(
+            (case, _threads(result, threads_of_case(plan, case.case.id)))
+            for case, result in started
+        ),
         backend=_joined((case, _backend(result)) for case, result in started),
         options=_joined((case, _options(result)) for case, result in started),
         absent=absent,

@@ -17,6 +17,7 @@ from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.charts.inline import inline_svg
 from benchctl.report.device_tables import device_table
+from benchctl.report.energy_tables import ENERGY_CAVEAT, energy_table
 from benchctl.report.findings import interval_of
 from benchctl.report.frameworks import framework_table, frameworks_of
 from benchctl.report.peers import peer_names
@@ -60,6 +61,7 @@ class MachinePart:
     measured: tuple[MeasuredPart, ...]
     frameworks: Table | None
     devices: Table | None
+    energies: Table | None
     """What arms on a GPU took on its own clock; None where there were none."""
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
@@ -90,6 +92,7 @@ def render_page(
         records=records,
         command_words=command_words,
         newest=max((run.started_utc for run in runs), default=""),
+        energy_caveat=ENERGY_CAVEAT,
     )
 
 
@@ -113,6 +116,7 @@ def _machine_part(view: View, charts: Sequence[Chart | MissingChart], place: int
         measured_parts(view),
         frameworks_table(view.implementations),
         device_table([each.summary for each in view.cases], (), by_id=True),
+        energy_table([each.summary for each in view.cases], (), by_id=True),
         machine_facts(latest),
         warning_lines(view),
     )

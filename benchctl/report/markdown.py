@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report.case_tables import CaseTables, tables_of_run
 from benchctl.report.device_tables import device_sentences, device_table
+from benchctl.report.energy_tables import energy_sentences, energy_table
 from benchctl.report.frameworks import TITLE as FRAMEWORKS
 from benchctl.report.frameworks import framework_table, frameworks_of
 from benchctl.report.peers import peer_names
@@ -66,11 +67,15 @@ def _titled(title: str) -> list[str]:
 
 
 def _device_markdown(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
-    """The device times of some cases; nothing where no arm has any."""
+    """The device times and energies of some cases; nothing where no arm has any."""
+    lines: list[str] = []
     table = device_table(cases, axes)
-    if table is None:
-        return []
-    return ["", *table_markdown(table), *_listed(device_sentences(cases))]
+    if table is not None:
+        lines += ["", *table_markdown(table), *_listed(device_sentences(cases))]
+    energies = energy_table(cases, axes)
+    if energies is not None:
+        lines += ["", *table_markdown(energies)]
+    return lines + _listed(energy_sentences(cases))
 
 
 def _failures(tables: CaseTables) -> list[str]:

@@ -8,7 +8,7 @@ interval (a phase that was timed once) keeps two significant digits and all its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_SIGNIFICANT_DIGITS = 4
@@ -20,13 +20,14 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of display; `size` is how many seconds or bytes it holds."""
+    """A unit of display; `size` is how many seconds, bytes or joules it holds."""
 
     symbol: str
     size: float
 
 
 TIME_UNITS = (Unit("ns", 1e-9), Unit("us", 1e-6), Unit("ms", 1e-3), Unit("s", 1.0))
+ENERGY_UNITS = (Unit("uJ", 1e-6), Unit("mJ", 1e-3), Unit("J", 1.0), Unit("kJ", 1e3))
 BYTE_UNITS = (Unit("B", 1.0), Unit("kB", 1e3), Unit("MB", 1e6), Unit("GB", 1e9))
 
 _SMALLEST_IN_UNIT = 0.1
@@ -105,6 +106,13 @@ def format_seconds(
 def format_bytes(size: float, unit: Unit | None = None, show_unit: bool = True) -> str:
     """A size such as `1.3 MB` (decimal: 1 MB is 1,000,000 bytes)."""
     return _format_quantity(size, None, unit or pick_byte_unit([size]), show_unit)
+
+
+def format_energies(joules: Sequence[float]) -> tuple[list[str], str]:
+    """Energies of one arm in one unit, with the decimals that suit the first, and that unit."""
+    unit = _pick_unit(joules, ENERGY_UNITS)
+    decimals = decimals_for(joules[0] / unit.size) + 1
+    return [format_number(each / unit.size, decimals) for each in joules], unit.symbol
 
 
 def _format_quantity(value: float, interval: Interval | None, unit: Unit, show_unit: bool) -> str:

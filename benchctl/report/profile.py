@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchctl.measure.limits import MachineLimits
+from benchctl.measure.limits import Limits
 from benchctl.report.table import Column, Table
 
 Launch = Mapping[str, Any]
@@ -77,32 +77,54 @@ def kernel_rows(launches: Sequence[Launch]) -> list[ProfileRow]:
 
 
 def profile_table(
-    rows: Sequence[ProfileRow], step_seconds: float, limits: MachineLimits, *, by_launch: bool
+    rows: Sequence[ProfileRow],
+    step_seconds: float,
+    limits: Limits,
+    *,
+    by_launch: bool,
+    phases: Mapping[str, float] | None = None,
 ) -> Table:
-    """A line a row; what no kernel accounts for comes last."""
+    """A line a row; what no kernel accounts for comes last. `phases` are seconds of the step's."""
     titles = ["kernel", "result"]
     titles += ["made at"] if by_launch else ["calls"]
-    titles += ["us", "share", "GFLOP/s", "of GEMM", "GB/s", "of copy"]
+    titles += ["us", "share", "GFLOP/s", "of GEMM", "GB/s", "of copy", "of roofline"]
     words = {"kernel", "result", "made at"}
     columns = tuple(Column(title, align_right=title not in words) for title in titles)
     total = sum(row.seconds for row in rows)
     cells = [_cells(row, max(step_seconds, total), limits, by_launch) for row in rows]
     outside = step_seconds - total
     share = f"{max(outside, 0.0) / step_seconds:.1%}"
-    cells.append(("outside kernels", "", "", f"{max(outside, 0.0) * 1e6:.1f}", share, *[""] * 4))
-    notes = (
+    cells.append(("outside kernels", "", "", f"{max(outside, 0.0) * 1e6:.1f}", share, *[""] * 5))
+    roof = sum(roof_seconds(row, limits) for row in rows)
+    notes = [
         f"one step {step_seconds * 1e6:,.1f} us, kernels {total * 1e6:,.1f} us; timed apart, so a "
         "step may be shorter than its kernels with clocks around them",
-        f"limits: {limits.gemm_flops_per_second / 1e9:.0f} GFLOP/s matrix product (NumPy), "
-        f"{limits.copy_bytes_per_second / 1e9:.1f} GB/s copy, {limits.threads} threads",
+        f"limits: {limits.words}",
+        f"layer-wise roofline: {roof * 1e6:,.1f} us, the sum over launches of the longer of "
+        f"operations at the product's rate and bytes at the copy's; kernels reach "
+        f"{_ratio(roof, total):.0%} of it, the step {_ratio(roof, step_seconds):.0%}",
         "a convolution counts as the direct sum, whatever computes it: Winograd's may exceed the "
         "matrix product; what lies in a cache may exceed the copy",
-    )
-    return Table(columns, tuple(cells), notes)
+    ]
+    if phases:
+        whole = sum(phases.values())
+        parts = (f"{n} {s * 1e6:,.1f} us ({_ratio(s, whole):.0%})" for n, s in phases.items())
+        notes.insert(1, f"phases, with marks between them alone: {', '.join(parts)}")
+    return Table(columns, tuple(cells), tuple(notes))
+
+
+def roof_seconds(row: ProfileRow, limits: Limits) -> float:
+    """The least time of a row's work under the limits."""
+    arithmetic = row.flops / limits.gemm_flops_per_second
+    return max(arithmetic, row.bytes_moved / limits.copy_bytes_per_second)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
 
 
 def _cells(
-    row: ProfileRow, whole_seconds: float, limits: MachineLimits, by_launch: bool
+    row: ProfileRow, whole_seconds: float, limits: Limits, by_launch: bool
 ) -> tuple[str, ...]:
     return (
         row.kernel,
@@ -114,6 +136,7 @@ def _cells(
         f"{row.flops_per_second / limits.gemm_flops_per_second:.0%}",
         f"{row.bytes_per_second / 1e9:.1f}",
         f"{row.bytes_per_second / limits.copy_bytes_per_second:.0%}",
+        f"{_ratio(roof_seconds(row, limits), row.seconds):.0%}",
     )
 
 
@@ -134,6 +157,7 @@ def trace_document(launches: Sequence[Launch], title: str) -> dict[str, Any]:
                 "flops": each["flops"],
                 "bytes_moved": each["bytes_moved"],
                 "made_at": each["origin"],
+                "phase": each.get("phase", ""),
             },
         }
         for each in launches

@@ -10,6 +10,7 @@ from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
 from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
 from benchctl.report.device_tables import device_sentences, device_table
+from benchctl.report.energy_tables import energy_sentences, energy_table
 from benchctl.report.frameworks import framework_lines, frameworks_of
 from benchctl.report.peers import peer_names
 from benchctl.report.results import compact_table, result_table, varying_axes
@@ -90,11 +91,15 @@ def _titled(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _device_lines(cases: Sequence[CaseSummary], axes: Sequence[str]) -> list[str]:
-    """The device times of some cases and what they show; nothing where no arm has any."""
+    """The device times and energies of some cases and what they show; nothing where none has."""
+    lines: list[str] = []
     table = device_table(cases, axes)
-    if table is None:
-        return []
-    return ["", *render_table(table, INDENT), *_paragraph(device_sentences(cases))]
+    if table is not None:
+        lines += ["", *render_table(table, INDENT), *_paragraph(device_sentences(cases))]
+    energies = energy_table(cases, axes)
+    if energies is not None:
+        lines += ["", *render_table(energies, INDENT)]
+    return [*lines, *_paragraph(energy_sentences(cases))]
 
 
 def _paragraph(lines: Sequence[str]) -> list[str]:

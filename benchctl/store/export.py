@@ -107,6 +107,7 @@ def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
         "interval_seconds": list(arm.interval_seconds) if arm.interval_seconds else None,
         "relative": _relative(case, arm),
         "device_seconds": _device(result),
+        "energy": _energy(result),
         "winner": None if case.winner is None else asdict(case.winner),
         "payback": None if case.payback is None else asdict(case.payback),
         "peak_bytes": result.memory.resident_above_import,
@@ -179,6 +180,16 @@ def _device(result: ArmResult) -> dict[str, Any] | None:
 
     found = summarise_device(result)
     return None if found is None else {**asdict(found), "launch_bound": found.launch_bound}
+
+
+def _energy(result: ArmResult) -> dict[str, Any] | None:
+    """Joules a step with their spread; None where they were not asked for."""
+    from benchctl.compare.energy import summarise_energy
+
+    if result.energy is None:
+        return None
+    found = summarise_energy(result)
+    return {**({} if found is None else asdict(found)), "problem": result.energy.problem}
 
 
 def _relative(case: CaseSummary, arm: ArmSummary) -> dict[str, Any] | None:

@@ -107,6 +107,13 @@ class Fields:
                 raise self._unexpected(key, "a list of whole numbers", value)
         return tuple(values)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of numbers as `number` takes them, empty where missing."""
+        name = f"{key!r} of {self._name}"
+        return tuple(
+            Fields({"item": each}, name).number("item") for each in self.items(key, optional=True)
+        )
+
     def mapping(self, key: str) -> dict[str, Any]:
         """A JSON object with any values, its lists as tuples; empty where missing."""
         value = self._value(key, {})

@@ -16,6 +16,9 @@ SCHEMA = "benchctl.run/1"
 STRICT = "fp32"
 """The precision of an arm that says nothing of it: products of float32 are computed as such."""
 
+STEP_PHASES = ("forward", "backward", "update")
+"""What a step does, in this order; a forward step has the first alone."""
+
 TOLERANCE_FACTORS = {STRICT: 1.0, "tf32": 100.0}
 """How much further from float64 a result may be than one of strict float32, by precision."""
 
@@ -144,7 +147,8 @@ class DeviceTimes:
     `cold` and `warm` are device time between two marks, issued behind a spinning kernel, with the
     device's cache flushed before or not; `wall` is issue and synchronisation on an idle, warm
     device; `issue` is the host's part alone; `replay` is one of many recorded steps in a row, none
-    where a step is no recording. `marks` are sentences on what disturbed them.
+    where a step is no recording. `marks` are sentences on what disturbed them. `phases` has device
+    time of "forward", "backward" and "update", launched one by one, where a step has several.
     """
 
     cold: tuple[float, ...] = ()
@@ -153,6 +157,23 @@ class DeviceTimes:
     issue: tuple[float, ...] = ()
     replay: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
+    phases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyUse:
+    """What steady steps on a GPU cost in energy, one figure a block of at least five seconds.
+
+    `source` is "counter" (the card's own) or "sampled power"; `idle_watts` what the card takes
+    before the first block. `problem` says why there are no figures.
+    """
+
+    joules_per_step: tuple[float, ...] = ()
+    steps: tuple[int, ...] = ()
+    seconds: tuple[float, ...] = ()
+    idle_watts: float | None = None
+    source: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +208,8 @@ class ArmResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     rounds: tuple[ArmRound, ...] = ()
+    energy: EnergyUse | None = None
+    """Of an arm on a GPU, where it was asked for."""
 
     def phases_with(self, cache: str) -> Phases | None:
         """The phases measured with a "cold" or "warm" cache."""

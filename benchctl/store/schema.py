@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from benchctl.store.fields import Fields, SchemaError, finite, plain, shown
 from benchctl.store.record import (
     SCHEMA,
+    STEP_PHASES,
     STRICT,
     ArmResult,
     ArmRound,
@@ -24,6 +25,7 @@ from benchctl.store.record import (
     CaseResult,
     CaseSpec,
     DeviceTimes,
+    EnergyUse,
     Memory,
     OutputCheck,
     Phases,
@@ -246,6 +248,7 @@ def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
         "notes": list(result.notes),
         "counts": plain(result.counts, "counts"),
         "versions": plain(result.versions, "versions"),
+        **({} if result.energy is None else {"energy": _energy_document(result.energy)}),
     }
 
 
@@ -276,6 +279,11 @@ def read_arm(fields: Fields, arm: ArmSpec) -> ArmResult:
         kernels=fields.texts("kernels"),
         notes=fields.texts("notes"),
         counts=fields.whole_mapping("counts"),
+        energy=(
+            _read_energy(fields.child("energy", "the energy of an arm"))
+            if fields.has("energy")
+            else None
+        ),
         versions=fields.text_mapping("versions"),
     )
 
@@ -335,6 +343,28 @@ def _read_phases(fields: Fields) -> Phases:
     return Phases(fields.text("cache"), **seconds)
 
 
+def _energy_document(energy: EnergyUse) -> dict[str, Any]:
+    return {
+        "joules_per_step": [finite(each) for each in energy.joules_per_step],
+        "steps": list(energy.steps),
+        "block_ns": [loop_nanoseconds(each, 1) for each in energy.seconds],
+        "idle_watts": None if energy.idle_watts is None else finite(energy.idle_watts),
+        "source": energy.source,
+        "problem": energy.problem,
+    }
+
+
+def _read_energy(fields: Fields) -> EnergyUse:
+    return EnergyUse(
+        joules_per_step=fields.numbers("joules_per_step"),
+        steps=fields.wholes("steps", optional=True),
+        seconds=tuple(step_seconds(each, 1) for each in fields.wholes("block_ns", optional=True)),
+        idle_watts=fields.optional_number("idle_watts"),
+        source=fields.text("source", ""),
+        problem=fields.text("problem", ""),
+    )
+
+
 # Round: the samples of every arm of one case in one round.
 
 
@@ -386,18 +416,33 @@ def _read_arm_round(fields: Fields, number: int) -> ArmRound:
 
 def _device_document(times: DeviceTimes) -> dict[str, Any]:
     document: dict[str, Any] = {
-        f"{name}_ns": [loop_nanoseconds(each, 1) for each in getattr(times, name)]
-        for name in DEVICE_TIMES
+        f"{name}_ns": _nanoseconds(getattr(times, name)) for name in DEVICE_TIMES
     }
-    return {**document, "marks": list(times.marks)}
+    document["marks"] = list(times.marks)
+    if times.phases:
+        document["phases_ns"] = {name: _nanoseconds(each) for name, each in times.phases.items()}
+    return document
+
+
+def _nanoseconds(seconds: Sequence[float]) -> list[int]:
+    return [loop_nanoseconds(each, 1) for each in seconds]
 
 
 def _read_device(fields: Fields) -> DeviceTimes:
-    seconds = {
-        name: tuple(step_seconds(each, 1) for each in fields.wholes(f"{name}_ns", optional=True))
-        for name in DEVICE_TIMES
-    }
-    return DeviceTimes(**seconds, marks=fields.texts("marks"))
+    phases = fields.child("phases_ns", "the phases of a step") if fields.has("phases_ns") else None
+    return DeviceTimes(
+        **{name: _read_times(fields, f"{name}_ns") for name in DEVICE_TIMES},
+        marks=fields.texts("marks"),
+        phases={
+            name: times
+            for name in STEP_PHASES
+            if phases is not None and (times := _read_times(phases, name))
+        },
+    )
+
+
+def _read_times(fields: Fields, key: str) -> tuple[float, ...]:
+    return tuple(step_seconds(each, 1) for each in fields.wholes(key, optional=True))
 
 
 # Footer: the mark of a complete run.

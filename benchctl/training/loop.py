@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -121,18 +122,18 @@ class Training:
     def _run_epoch(self, epoch: int, on_step: Callable[[StepDone], None]) -> EpochDone:
         start = self._clock.now_ns()
         losses: list[tuple[float, float]] = []
-        batches = self._images.epoch(epoch)
-        first = next(batches)
-        runner = self._prepare(self._case, self._latest.parameters, first, epoch)
-        try:
-            for inputs in _with_first(first, batches):
-                losses.append(self._step(runner, inputs, epoch, len(losses) + 1, on_step))
-            outputs = runner.outputs()
-            parameters = {
-                name: np.array(outputs[f"parameter/{name}"]) for name in self._latest.parameters
-            }
-        finally:
-            runner.close()
+        with self._images.epoch(epoch) as batches:
+            first = next(batches)
+            runner = self._prepare(self._case, self._latest.parameters, first, epoch)
+            try:
+                for inputs in chain([first], batches):
+                    losses.append(self._step(runner, inputs, epoch, len(losses) + 1, on_step))
+                outputs = runner.outputs()
+                parameters = {
+                    name: np.array(outputs[f"parameter/{name}"]) for name in self._latest.parameters
+                }
+            finally:
+                runner.close()
         images, decisions = self._look(parameters)
         self._keep_losses(epoch, losses)
         latest = Checkpoint(epoch, parameters)
@@ -204,13 +205,6 @@ class Training:
         ]
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([_COLUMNS, *rows])
-
-
-def _with_first(
-    first: dict[str, Array], others: Iterator[dict[str, Array]]
-) -> Iterator[dict[str, Array]]:
-    yield first
-    yield from others
 
 
 def _epoch_of(row: list[str]) -> int:

@@ -7,7 +7,7 @@ imported when `prepare` is called, never when engines are listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -98,7 +98,8 @@ class LaunchTime:
 
     `seconds` is the median over the profiled steps, `start_seconds` when the call began in the
     last of them. `flops` are those of the definition: a convolution counts as the direct sum,
-    whatever computes it. `bytes_moved` counts every operand and result once.
+    whatever computes it. `bytes_moved` counts every operand and result once. `phase` is "forward",
+    "backward" or "update", empty where it is not told.
     """
 
     kernel: str
@@ -108,14 +109,19 @@ class LaunchTime:
     flops: int
     bytes_moved: int
     origin: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepProfile:
-    """Where a step's time goes; `step_seconds` is its median without any clock inside."""
+    """Where a step's time goes; `step_seconds` is its median without any clock inside.
+
+    `phases` are the seconds of forward, backward and update where a step has more than one.
+    """
 
     step_seconds: float
     launches: tuple[LaunchTime, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 class Program(Protocol):
@@ -178,6 +184,21 @@ class UpdatingProgram(Protocol):
         """New values of parameters by name, computed with `ops` from the old ones.
 
         `gradients` has one for each trained parameter. A parameter without a new value stays.
+        """
+
+
+@runtime_checkable
+class FedProgram(Protocol):
+    """A program whose every step takes the next batch of a feed; others keep a round's inputs.
+
+    Taking a batch and loading it belongs to the timed step. Of the threads of a run one is left to
+    the feed, whether it uses it or not.
+    """
+
+    def feed(self, case: Case, rng: np.random.Generator) -> Iterator[Mapping[str, Array]]:
+        """Batches without end, the first as `inputs` gives it from the same generator.
+
+        An iterator with a method `close` is closed.
         """
 
 
@@ -271,7 +292,7 @@ class Runner(Protocol):
         """Optimise and compile; nothing to do for an engine that compiles nothing."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
-        """Take the inputs of the next steps (host arrays; not timed)."""
+        """Take the inputs of the next steps (host arrays; timed for a `FedProgram` only)."""
 
     def step(self) -> None:
         """Do one step, results computed when it returns."""
@@ -403,6 +424,7 @@ class DeviceState:
     """What a device's sensors say; None where they do not tell.
 
     What was measured under a `spoiling` reason is thrown away, under a `marking` one labelled.
+    `energy_joules` counts from some moment on; only differences mean anything.
     """
 
     clock_hertz: float | None = None
@@ -410,6 +432,8 @@ class DeviceState:
     temperature_celsius: float | None = None
     spoiling: tuple[str, ...] = ()
     marking: tuple[str, ...] = ()
+    power_watts: float | None = None
+    energy_joules: float | None = None
 
 
 class DeviceMark(Protocol):
@@ -456,6 +480,57 @@ class AsynchronousRunner(Protocol):
 
     def replays(self) -> bool:
         """Whether `issue` is one launch that replays a recorded step."""
+
+
+@runtime_checkable
+class PhasedRunner(Protocol):
+    """A runner on a device that can tell the phases of a step apart; others need not."""
+
+    def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
+        """Device time of "forward", "backward" and "update", one figure a step.
+
+        Runs `steps` steps, launched one by one where a step is usually replayed. Empty where a
+        step has one phase only.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLimits:
+    """What a GPU does at best, measured on it.
+
+    `gemm_flops_per_second` is that of a large float32 matrix product, by precision, a
+    multiplication and an addition counted each; `copy_bytes_per_second` counts bytes read and bytes
+    written.
+    """
+
+    name: str
+    gemm_flops_per_second: Mapping[str, float]
+    copy_bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Memory of a GPU in bytes: what the runner holds, what is free on the card, what it has."""
+
+    held_bytes: int
+    free_bytes: int
+    total_bytes: int
+
+
+@runtime_checkable
+class LimitedEngine(Protocol):
+    """An engine that can measure what a GPU does at best; others need not."""
+
+    def device_limits(self, device: str) -> DeviceLimits:
+        """The limits of "gpu" or "gpu:N", measured now; takes about a second."""
+
+
+@runtime_checkable
+class DeviceMemoryRunner(Protocol):
+    """A runner that can tell how full the memory of its GPU is; others need not."""
+
+    def device_memory(self) -> DeviceMemory:
+        """What is held and what is free now."""
 
 
 @runtime_checkable

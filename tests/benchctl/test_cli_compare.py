@@ -101,7 +101,7 @@ def test_two_commands_now(tmp_path):
         "--command",
         "sleep 0.02",
         "--command",
-        "sleep 0.1",
+        "sleep 0.06",
         "--rounds",
         "6",
         "--fail-slower",
@@ -109,4 +109,4 @@ def test_two_commands_now(tmp_path):
     )
     assert result.exit_code == 1, result.output
     (pair,) = json.loads(result.stdout)["pairs"]
-    assert pair["verdict"] == "slower" and pair["head_seconds"] > 0.1 > pair["base_seconds"]
+    assert pair["verdict"] == "slower" and pair["head_seconds"] > 0.06 > pair["base_seconds"]

@@ -13,6 +13,7 @@ from test_gate_revisions import git
 from test_measure_pairs import WORKLOAD
 
 from benchctl.cli import main
+from benchctl.gate import plans
 from benchctl.gate.noise import (
     FILE,
     aa_gate,
@@ -37,6 +38,13 @@ margin = 0.3
 """
 
 
+# Steps of two milliseconds that nothing has to warm up.
+QUICK_PROCESSES = {
+    "warm_up": {"min_seconds": 0.02, "limit_seconds": 5.0},
+    "sample": {"min_sample_seconds": 0.005, "round_seconds": 0.03},
+}
+
+
 def helper(seconds: float) -> str:
     return f"SECONDS, FACTOR = {seconds}, 2\n"
 
@@ -54,6 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setattr(plans, "MEASURE", {**plans.MEASURE, **QUICK_PROCESSES})
     return folder
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from drawn_graphs import drawn
 from tfevents import events, inside, message, text
 
 from benchctl.cli import main
+from benchctl.measure.session import ArmGraphs
 
 SMALL_TRAINING = ("-a", "width=2", "-a", "batch=8", "--images", "26", "--threads", "1")
 
@@ -32,10 +34,17 @@ def test_a_picture_is_saved_in_the_store_and_summed_up(tmp_path: Path) -> None:
     (picture,) = (tmp_path / "graphs").iterdir()
     assert picture.suffix == ".svg" and str(picture) in done.stdout
     assert "of the time" in picture.read_text()
-    assert "before" in done.stdout and "1 launch, " in done.stdout
+    assert "before" in done.stdout and "1 launch taking" in done.stdout
 
 
-def test_a_file_says_its_format_by_its_name(tmp_path: Path) -> None:
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graphs of xyz without a worker."""
+    found = ArmGraphs(drawn("xyz").graphs)
+    monkeypatch.setattr("benchctl.measure.session.graphs", lambda *_: found)
+
+
+def test_a_file_says_its_format_by_its_name(in_this_process: None, tmp_path: Path) -> None:
     target = tmp_path / "xyz.gv"
     done = benchctl("graph", "xyz", "--out", target, "--after")
     assert done.exit_code == 0, done.output
@@ -44,7 +53,7 @@ def test_a_file_says_its_format_by_its_name(tmp_path: Path) -> None:
     assert "cluster_before" not in content
 
 
-def test_standard_output_has_the_document_alone() -> None:
+def test_standard_output_has_the_document_alone(in_this_process: None) -> None:
     done = benchctl("graph", "xyz", "--format", "mermaid", "--out", "-", "--before")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[1] == "flowchart TD"
@@ -79,15 +88,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     done = benchctl("graph", "xyz", "--format", "tensorboard", "--out", blocked)
-    assert done.exit_code == 2 and "cannot be written" in done.stderr, done.output
+    assert done.exit_code == 2 and "cannot be written: Not a directory" in done.stderr, done.output
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the graphs of a step and the scalars of two trainings of one folder."""
     folder = tmp_path_factory.mktemp("logs")
-    drawn = benchctl("graph", "xyz", "--format", "tensorboard", "--out", folder / "xyz", "--times")
-    assert drawn.exit_code == 0, drawn.output
+    done = benchctl("graph", "xyz", "--format", "tensorboard", "--out", folder / "xyz", "--times")
+    assert done.exit_code == 0, done.output
     for epochs in (1, 2):
         more = ["--resume"] if epochs == 2 else []
         train = ["train", "gan", "--out", folder / "out", "--epochs", epochs, *more]

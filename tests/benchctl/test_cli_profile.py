@@ -12,9 +12,13 @@ from click.testing import CliRunner, Result
 from benchctl.cli import main
 from benchctl.measure.differences import largest_difference, save_outputs
 from benchctl.measure.limits import MachineLimits, measure_gemm_rate, measure_here
+from benchctl.plan.arms import parse_arm
 from benchctl.plan.ladder import ALL_OFF, ladder, passes_of
 from benchctl.plan.registry import load_engine
 from benchctl.report.profile import kernel_rows, launch_rows, profile_table, trace_document
+from benchctl_engines.contract import EngineOptions
+from benchctl_workloads.workload import make_case
+from benchctl_workloads.xyz import Xyz
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -54,6 +58,9 @@ def test_profile_as_json_adds_up(tmp_path: Path) -> None:
     counts = [len(each["launches"]) for each in profiles]
     assert counts[0] > counts[1] > 20
     for each in profiles:
+        assert list(each["phases"]) == ["forward", "backward", "update"]
+        assert {launch["phase"] for launch in each["launches"]} == set(each["phases"])
+    for each in profiles:
         assert all(Path(path).is_file() for path in each["files"])
         starts = [launch["start_seconds"] for launch in each["launches"]]
         assert starts == sorted(starts)
@@ -75,16 +82,20 @@ def test_an_unknown_workload_and_an_unwritable_folder(tmp_path: Path) -> None:
     assert "Traceback" not in done.output
 
 
+SOME = ("simplify_algebra", "fuse_elementwise")
+
+
 @pytest.mark.slow
-def test_ablate_measures_every_rung(tmp_path: Path) -> None:
+def test_ablate_measures_every_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two passes: each rung takes three processes or more. The next test has all of them."""
+    monkeypatch.setattr("benchctl.plan.ladder.passes_of", lambda *_: SOME)
     done = benchctl("ablate", "xyz", "--rounds", "1", "--store", str(tmp_path), "--json")
     assert done.exit_code == 0, done.output
     (document,) = json.loads(done.stdout)["ablations"]
-    passes = passes_of(load_engine("static").switches())
     rungs = {each["rung"]["label"]: each for each in document["rungs"]}
-    assert len(rungs) == 2 + 2 * len(passes)
+    assert len(rungs) == 2 + 2 * len(SOME)
     assert all(each["seconds"] > 0 for each in rungs.values())
-    off, on = rungs["static, all passes off"], rungs[f"+ {passes[-1]}"]
+    off, on = rungs["static, all passes off"], rungs[f"+ {SOME[-1]}"]
     assert off["ratio"] is None and off["difference"] == 0
     assert on["launches"] == 1 < off["launches"] == rungs["eager"]["launches"]
     assert on["bytes_moved"] < off["bytes_moved"]
@@ -92,6 +103,30 @@ def test_ablate_measures_every_rung(tmp_path: Path) -> None:
     (chart,) = (tmp_path / "ablations").glob("*.png")
     assert chart.read_bytes().startswith(PNG)
     assert len(list((tmp_path / "runs").rglob("*.jsonl"))) == 1
+
+
+def test_every_rung_of_every_pass_computes_the_same() -> None:
+    workload = Xyz()
+    case = make_case(workload, {"size": "7x5"})
+    inputs = workload.inputs(case, np.random.default_rng(1))
+    passes = passes_of(load_engine("static").switches())
+    rungs = ladder(passes)
+    assert len(rungs) == 2 + 2 * len(passes)
+    launches: dict[str, int] = {}
+    for rung in rungs:
+        arm = parse_arm(rung.arm)
+        options = EngineOptions(switches=arm.switches)
+        runner = load_engine(arm.engine).prepare(workload, case, {}, inputs, options)
+        runner.build()
+        runner.compile()
+        runner.load(inputs)
+        runner.step()
+        for name, expected in workload.reference(case, {}, inputs).items():
+            np.testing.assert_allclose(runner.outputs()[name], expected, rtol=1e-5, atol=1e-5)
+        launches[rung.label] = runner.facts().counts.get("launches", 0)
+        runner.close()
+    assert launches[f"+ {passes[-1]}"] == 1 < launches["static, all passes off"]
+    assert launches["all but fuse_elementwise"] > 1
 
 
 def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:
@@ -106,9 +141,10 @@ def test_the_ladder_has_each_pass_once_on_and_once_off() -> None:
     ]
     passes = passes_of(load_engine("static").switches())
     assert "fuse_elementwise" in passes
-    assert not {"passes", "entry", "check_nan", "poison", "capture"} & set(passes)
+    gpu_only = {"gather_updates", "capture"}
+    assert not {"passes", "entry", "check_nan", "poison", *gpu_only} & set(passes)
     on_a_gpu = passes_of(load_engine("static").switches(), "gpu:1/tf32")
-    assert on_a_gpu == (*passes, "capture")
+    assert on_a_gpu == (*passes, "gather_updates", "capture")
 
 
 def test_equal_kernels_are_summed_and_rates_follow() -> None:
@@ -128,7 +164,7 @@ def test_equal_kernels_are_summed_and_rates_follow() -> None:
     assert [row.kernel for row in launch_rows(launches)] == ["a", "b", "a"]
     limits = MachineLimits(1, 2e9, 4e8, 1e-9)
     table = profile_table([first, second], 1e-5, limits, by_launch=False)
-    assert table.rows[0][4:] == ("60.0%", "1.0", "50%", "0.2", "50%")
+    assert table.rows[0][4:] == ("60.0%", "1.0", "50%", "0.2", "50%", "50%")
     assert table.rows[-1][3:5] == ("3.0", "30.0%")
     events = trace_document(launches, "t")["traceEvents"][1:]
     assert [each["ts"] for each in events] == pytest.approx([0.0, 2.0, 3.0])

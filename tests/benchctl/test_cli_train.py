@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from benchctl.cli import main
 from benchctl.training import loop
 from benchctl.training.pictures import save_pictures
+from benchctl_workloads.datasets.prefetch import THREAD_NAME
 
 SMALL = ("-a", "width=2", "-a", "batch=8", "--images", "26", "--threads", "1", "--seed", "4")
 
@@ -83,6 +85,7 @@ def test_ctrl_c_keeps_the_last_epoch(
         patch.setattr(loop.Training, "_step", interrupted)
         stopped = train(tmp_path)
     assert stopped.exit_code == 130
+    assert THREAD_NAME not in {each.name for each in threading.enumerate()}
     assert "epoch 1 is kept" in stopped.stderr and "--resume goes on" in stopped.stderr
     assert train(tmp_path, "--resume").exit_code == 0
     assert arrays_of(tmp_path) == arrays_of(straight) and rows_of(tmp_path) == rows_of(straight)

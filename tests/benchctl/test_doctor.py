@@ -271,6 +271,28 @@ def test_a_kernel_is_run_in_a_process_of_its_own_and_its_words_are_shown(monkeyp
     assert "cupy" in checks["gpu kernel"].found or "CUDA" in checks["gpu kernel"].found
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ("card, compute capability 9.0", "70.00 GiB of 79.10 GiB free", "5 GFLOP/s fp32"),
+            {"gpu kernel": "ok", "gpu memory": "ok", "gpu limits": "ok"},
+        ),
+        (
+            ("card", "312.0 MiB of 79.10 GiB free", "not measured: too little memory"),
+            {"gpu kernel": "ok", "gpu memory": "warn", "gpu limits": "warn"},
+        ),
+    ],
+)
+def test_what_the_probe_says_is_a_finding_a_line(monkeypatch, lines, expected):
+    made = subprocess.CompletedProcess((), 0, "\n".join(lines) + "\n", "")
+    monkeypatch.setattr(diagnosis.subprocess, "run", lambda *_, **__: made)
+    findings = by_piece(diagnosis.probed_findings())
+    assert {piece: each.status for piece, each in findings.items()} == expected
+    assert [each.found for each in findings.values()] == list(lines)
+    assert all(each.hint for each in findings.values() if each.status == "warn")
+
+
 FAKE_DRIVER = """
 #include <stddef.h>
 #include <string.h>

@@ -144,7 +144,7 @@ def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
     plan = build_plan(suite(name).entries, suite=name, threads=2)
     everything = {"xyz", "vgg16", "layout", "heads"}
     of_some = {
-        "slides": everything | {"gan"},
+        "slides": everything | {"gan", "input_pipeline"},
         "peers": {"xyz", "vgg16", "layout"},
         "layers": {"layout"},
         "dcgan": {"gan"},

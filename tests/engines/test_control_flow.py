@@ -19,13 +19,14 @@ from benchctl_engines.devices.cpu import Device
 from benchctl_engines.eager.engine import EagerVocabulary
 from benchctl_engines.peers.inference_runtimes import UnsupportedProgramError
 from benchctl_engines.peers.recorded_step import record_step
+from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.primitive import OperandError
 from benchctl_engines.primitives.specs import ShapeError
 from benchctl_engines.static import Graph, PassSwitches, Session, control_gradients
 from benchctl_engines.static import body_program as body_programs
 from benchctl_engines.static.control_gradients import UnboundedLoopError
 from benchctl_engines.static.gradients import is_control
-from benchctl_engines.static.launch import NanError, NoControlFlowError, Target, prepare_node
+from benchctl_engines.static.launch import NoControlFlowError, Target, prepare_node
 from benchctl_engines.static.program import all_bodies
 from benchctl_engines.static.switches import PASS_NAMES
 from benchctl_engines.static.workload_graph import StaticVocabulary

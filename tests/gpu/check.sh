@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in less than 8 minutes: tests, the results of every engine against
-# float64 in both layouts, and the suite `gpu`, whose records end up in FOLDER (default gpu-check).
+# float64 in both layouts, a profile with phases and limits of the card, energy, and the suite `gpu`,
+# whose records end up in FOLDER (default gpu-check).
 #
 #   tests/gpu/check.sh [FOLDER]
 #
@@ -35,13 +36,17 @@ if [ -n "$reason" ]; then
     exit 6
 fi
 
-part doctor 20 "$python" -m benchctl doctor --json
-part tests 130 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 60
-part verify 70 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu \
+part doctor 30 "$python" -m benchctl doctor --json
+part tests 140 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 60
+part verify 55 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu \
     --engine static --engine eager --engine numpy --engine torch \
     -a image_size=32 -a width=32 -a layout=NCHW,NHWC -a size=3x4,200x200 \
     -a mode=inference,training -a direction=forward,backward
-part suite 250 "$python" -m benchctl run gpu --budget 150s --store "$folder" \
+part profile 35 "$python" -m benchctl profile vgg16 --device gpu --engine static --engine eager \
+    -a mode=training -a batch=16 --steps 5 --store "$folder"
+part energy 45 "$python" -m benchctl run vgg16 --device gpu --engine static --energy --rounds 2 \
+    -a mode=inference -a batch=4 --store "$folder"
+part suite 160 "$python" -m benchctl run gpu --budget 110s --store "$folder" \
     --json "$folder/suite.json"
 "$python" -m benchctl show last --store "$folder" --full >"$folder/suite.txt" 2>&1
 exit "$worst"

@@ -132,6 +132,7 @@ class Machine:
 
     # What a module of the emulated GPU asks of its driver.
     sanitize = reverse = False
+    seed = 0
 
     @property
     def memory(self):

@@ -17,7 +17,7 @@ from benchctl_engines.primitives.specs import spec
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
 
-DRIVER = EmulatedDriver(2**28)
+DRIVER = EmulatedDriver(2**28, seed=1)
 few = settings(max_examples=25, deadline=None)
 
 

@@ -88,7 +88,8 @@ def test_sums_depend_neither_on_the_card_nor_on_the_order_of_its_threads(shape, 
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
     small, large = EmulatedDriver(2**26), EmulatedDriver(2**26, reverse=True)
     large.facts = type(large.facts)("large", 0, 90, 132, 2**36, 2**25, {})
-    results = {run(each, "sum", x, axes).tobytes() for each in (small, large)}
+    drawn = EmulatedDriver(2**26, seed=3)
+    results = {run(each, "sum", x, axes).tobytes() for each in (small, large, drawn)}
     assert len(results) == 1
 
 

@@ -19,7 +19,7 @@ from emulator import EmulatedDriver
 
 from benchctl_engines.devices.cuda import cupy_driver, cupy_import
 from benchctl_engines.devices.cuda.cupy_driver import CupyDriver
-from benchctl_engines.devices.cuda.probe import run_probe
+from benchctl_engines.devices.cuda.probe import memory_words, run_probe
 from benchctl_engines.devices.cuda.staging import SLOT_BYTES
 from benchctl_engines.gpu.driver import (
     CaptureError,
@@ -202,6 +202,7 @@ def test_wrong_text_and_wrong_names_are_told(driver):
 
 def test_the_probe_runs_a_kernel(driver):
     assert "compute capability 9.0" in run_probe(driver)
+    assert " free" in memory_words(driver)
 
 
 # The driver over CuPy alone --------------------------------------------------------------------

@@ -148,6 +148,73 @@ def test_a_missing_barrier_is_wrong_in_both_orders(driver):
         assert (fetched(driver, y, 64).tolist() == expected) == right
 
 
+ORDERS = [
+    {"reverse": False},
+    {"reverse": True},
+    *({"reverse": bool(seed % 2), "seed": seed} for seed in range(1, 5)),
+]
+"""The orders in which the threads of a block may run."""
+
+TWO_FOLDS = """
+extern "C" __global__ void __launch_bounds__(256, 1) two_folds(double* y, const double* x) {
+    const double first = fold_block<Sum>(x[threadIdx.x]);
+    const double second = fold_block<Sum>(x[threadIdx.x + 256]);
+    if (threadIdx.x == 0) { y[0] = first; y[1] = second; }
+}
+"""
+
+
+def two_folds(text):
+    """Sums of two halves, as each order of the threads makes them."""
+    x = np.arange(512.0)
+    found = []
+    for order in ORDERS:
+        driver = EmulatedDriver(2**20, **order)
+        source, target = on_device(driver, x), driver.allocate(16)
+        function = driver.module(text).function("two_folds", "PP")
+        function.launch((1, 1, 1), (256, 1, 1), [target.pointer, source.pointer])
+        found.append(fetched(driver, target, 2, "float64").tolist())
+    return [x[:256].sum(), x[256:].sum()], found
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
+def test_either_barrier_of_the_fold_is_missed_in_some_order(place):
+    from benchctl_engines.kernels.cuda_source import Index, source
+
+    text = source(Index(False), "folds") + TWO_FOLDS
+    expected, found = two_folds(text)
+    assert found == [expected] * len(ORDERS)
+    barrier = "__syncthreads();"
+    pieces = text.split(barrier)
+    # The first two barriers of the text are those of fold_block.
+    planted = barrier.join(
+        [*pieces[:place], pieces[place] + pieces[place + 1], *pieces[place + 2 :]]
+    )
+    assert planted.count(barrier) == text.count(barrier) - 1
+    expected, found = two_folds(planted)
+    assert any(each != expected for each in found)
+
+
+def test_the_order_of_warps_is_drawn_and_repeats_with_its_seed():
+    text = """extern "C" __global__ void turns(int* y) {
+        __shared__ int next;
+        if (threadIdx.x == 0) next = 0;
+        __syncthreads();
+        if (threadIdx.x % 32 == 0) y[next++] = threadIdx.x / 32;
+    }"""
+
+    def turns(**order):
+        driver = EmulatedDriver(2**20, **order)
+        y = driver.allocate(32)
+        driver.module(text).function("turns", "P").launch((1, 1, 1), (256, 1, 1), [y.pointer])
+        return tuple(fetched(driver, y, 8, "int32").tolist())
+
+    drawn = {seed: turns(seed=seed) for seed in range(1, 6)}
+    assert all(sorted(each) == list(range(8)) for each in drawn.values())
+    assert len(set(drawn.values())) > 2
+    assert drawn == {seed: turns(seed=seed) for seed in drawn}
+
+
 def test_indices_run_over_three_axes(driver):
     y = driver.allocate(4 * 2 * 3 * 4 * 5 * 2 * 3)
     driver.module(GOOD_TEXT).function("where", "P").launch((2, 3, 4), (5, 2, 3), [y.pointer])

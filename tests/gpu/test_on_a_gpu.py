@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cuda_runs import OFF, assert_right, assert_same, drawn, prepared, stepped
+from layer_workloads import SmallGan
 
 from benchctl.measure.clock import WallClock
 from benchctl.measure.device_timing import NEVER_AHEAD, DeviceRule, take_times
+from benchctl.measure.energy import EnergyRule, measure_energy
 from benchctl.plan.registry import load_engine
 from benchctl_engines.contract import EngineOptions
 from benchctl_engines.devices.availability import device_availability
 from benchctl_engines.devices.cuda.clock import CudaClock
+from benchctl_engines.devices.cuda.limits import measure_device_limits
 from benchctl_engines.devices.cuda.opened import open_driver
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
@@ -143,6 +146,66 @@ def test_issuing_does_not_wait_and_the_figures_fit_together():
     assert np.median(found.issue) < np.median(found.wall)
     assert np.median(found.warm) < 1.1 * np.median(found.wall)
     assert np.median(found.replay) < 1.2 * np.median(found.wall)
+
+
+@pytest.mark.parametrize("which", ["sgd", "adam"])
+def test_many_parameters_are_updated_by_one_launch(which):
+    """The bits of updates one by one, in both engines, and of a recorded step."""
+    workload = Heads() if which == "sgd" else SmallGan()
+    case, parameters, inputs = drawn(
+        workload, {**HEADS, "mode": "training"} if which == "sgd" else {}
+    )
+    many = prepared("eager", workload, case, parameters, inputs)
+    each = prepared("eager", workload, case, parameters, inputs, {"multi_tensor": "off"})
+    gathered = prepared("static", workload, case, parameters, inputs)
+    apart = prepared("static", workload, case, parameters, inputs, {"gather_updates": "off"})
+    for _ in range(4):
+        assert_same(stepped(many), stepped(each))
+        assert_same(stepped(gathered), stepped(apart))
+    assert gathered.replays(), gathered.facts().notes
+    assert any(kernel.endswith(":multi_tensor") for kernel in many.facts().kernels)
+
+
+@pytest.mark.parametrize("engine", ["eager", "static"])
+def test_the_phases_of_a_training_step_are_about_the_step(engine):
+    case, parameters, inputs = drawn(Vgg16(), {**VGG16, "mode": "training", "batch": 32})
+    runner = prepared(engine, Vgg16(), case, parameters, inputs)
+    for _ in range(4):
+        runner.step()
+    phases = runner.phase_seconds(5)
+    assert list(phases) == ["forward", "backward", "update"]
+    found = take_times(runner, WallClock(), DeviceRule())
+    whole = sum(np.median(each) for each in phases.values())
+    # One by one behind a spin against one replay or one issue: never a multiple of it.
+    assert 0.5 * np.median(found.warm) < whole < 3.0 * np.median(found.warm)
+    assert np.median(phases["backward"]) > np.median(phases["forward"])
+
+
+def test_the_card_has_limits_and_kernels_stay_near_or_below_them():
+    limits = measure_device_limits(open_driver(0))
+    rates = limits.gemm_flops_per_second
+    assert rates["fp32"] > 1e11 and limits.copy_bytes_per_second > 1e10
+    if open_driver(0).facts.architecture >= 80:
+        # Tensor cores, or the precision does not arrive.
+        assert rates["tf32"] > 1.5 * rates["fp32"]
+    if folder := os.environ.get("BENCHCTL_CHECK_FOLDER"):
+        text = json.dumps({"gemm": dict(rates), "copy": limits.copy_bytes_per_second}, indent=1)
+        (Path(folder) / "limits.json").write_text(text, encoding="utf-8")
+
+
+def test_energy_comes_from_the_counter_or_says_why_not():
+    case, parameters, inputs = drawn(Vgg16(), {**VGG16, "mode": "inference", "batch": 32})
+    runner = prepared("static", Vgg16(), case, parameters, inputs)
+    for _ in range(3):
+        runner.step()
+    rule = EnergyRule(blocks=1, block_seconds=2.0, idle_seconds=1.0)
+    found = measure_energy(runner, WallClock(), rule)
+    if found.problem:
+        pytest.skip(found.problem)
+    (joules,), (steps,), (seconds,) = found.joules_per_step, found.steps, found.seconds
+    # A card takes between a few and a few thousand watts.
+    assert 5.0 < joules * steps / seconds < 5000.0
+    assert found.idle_watts > 0.0
 
 
 def test_the_device_is_described():

@@ -15,7 +15,9 @@ from benchctl_engines.manual.engine import ManualEngine
 from benchctl_engines.peers.torch_engine import make_torch_engine
 from benchctl_engines.static.engine import make_engine as make_static
 from benchctl_workloads import AxisError, make_case
+from benchctl_workloads.digits.strokes import draw_digits
 from benchctl_workloads.gan.networks import networks
+from benchctl_workloads.gan.training import ShuffledImages
 from benchctl_workloads.gan.workload import DISCRIMINATOR_LOSS, GENERATOR_LOSS, LEARNING_RATE, Gan
 from benchctl_workloads.reference import reference_outputs, reference_steps
 
@@ -224,6 +226,25 @@ def test_the_engine_numpy_says_why_not():
 
 
 # Data ------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_in_an_order_of_its_own_with_noise_of_its_own():
+    """And the same ones as from plain indexing: order and noise of one generator."""
+    case = small_case(batch=4, layout="NCHW")
+    images = ShuffledImages(case, 5, 11)
+    drawing = np.random.default_rng([5, 0])
+    pixels = draw_digits(drawing, drawing.integers(0, 10, 11))
+    assert images.batches == 2
+    for epoch in (1, 3):
+        rng = np.random.default_rng([5, epoch])
+        order = rng.permutation(11)
+        with images.epoch(epoch) as batches:
+            for number, inputs in enumerate(batches):
+                real = (pixels[order[4 * number : 4 * number + 4]] - np.float32(127.5)) / 127.5
+                noise = rng.standard_normal((4, 100), dtype=np.float32)
+                np.testing.assert_array_equal(inputs["noise"], noise)
+                np.testing.assert_array_equal(inputs["real"][:, 0], real)
+        assert number == 1
 
 
 def test_a_path_is_named_in_the_case_and_its_title(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from benchctl_engines.contract import as_float64
 from benchctl_workloads import Outputs, Workload, make_case
 from benchctl_workloads.heads import Heads
+from benchctl_workloads.input_pipeline.workload import InputPipeline
 from benchctl_workloads.layout import Layout
 from benchctl_workloads.reference import reference_outputs
 from benchctl_workloads.vgg16 import Vgg16
@@ -41,6 +42,7 @@ def test_the_own_reference_is_asked_in_float64_and_integers_stay():
         (Vgg16(), {**SMALL_VGG16, "layout": "NHWC", "head": "fc", "mode": "training"}),
         (Vgg16(), {**SMALL_VGG16, "layout": "NCHW", "head": "conv", "mode": "training"}),
         (Heads(), {"width": 16, "channels": 4, "side": 3, "mode": "training"}),
+        (InputPipeline(), {"batch": 3, "width": 8, "side": 28}),
         (Layout(), {"layer": "conv4_1", "image_size": 32}),
         (Layout(), {"layer": "conv4_1", "image_size": 32, "direction": "backward"}),
     ],

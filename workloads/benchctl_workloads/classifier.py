@@ -24,7 +24,7 @@ def classifier_parameters(
     """`<name>_weight` and `<name>_bias` of each layer, arranged for the layout and head."""
     parameters = {}
     for shape in shapes:
-        gain = LINEAR_GAIN if shape.name == "fc8" else RELU_GAIN
+        gain = LINEAR_GAIN if shape is shapes[-1] else RELU_GAIN
         weight = he_normal(rng, (shape.inputs, shape.outputs), shape.inputs, gain)
         parameters[f"{shape.name}_weight"] = arrange_dense(weight, shape, layout, head)
         parameters[f"{shape.name}_bias"] = small_biases(rng, shape.outputs)
@@ -60,7 +60,7 @@ def classify(
         else:
             x = ops.conv2d(x, weight, layout=layout)
             x = ops.bias_add(x, bias, axis=1 if layout == "NCHW" else -1)
-        if shape.name != "fc8":
+        if shape is not shapes[-1]:
             x = ops.relu(x)
     return x if head == "fc" else ops.reshape(x, (batch, CLASSES))
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchctl.measure.limits import MachineLimits
+from benchctl.measure.limits import Limits
 from benchctl.report.charts import style
 from benchctl.report.profile import ProfileRow
 
@@ -21,7 +21,7 @@ _LEAST_AREA, _MOST_AREA = 18.0, 420.0
 
 @style.styled
 def draw_roofline(
-    rows: Sequence[ProfileRow], step_seconds: float, limits: MachineLimits, title: str, foot: str
+    rows: Sequence[ProfileRow], step_seconds: float, limits: Limits, title: str, foot: str
 ) -> Figure:
     """A dot for every kernel and shape, as large as its share of the step.
 
@@ -90,7 +90,7 @@ def _area(share: float) -> float:
     return _LEAST_AREA + (_MOST_AREA - _LEAST_AREA) * min(share, 1.0)
 
 
-def _draw_roof(axes: Axes, rows: Sequence[ProfileRow], limits: MachineLimits) -> None:
+def _draw_roof(axes: Axes, rows: Sequence[ProfileRow], limits: Limits) -> None:
     ridge = limits.gemm_flops_per_second / limits.copy_bytes_per_second
     low = min(0.5 * min(row.intensity for row in rows), 0.2 * ridge)
     high = max(2.0 * max(row.intensity for row in rows), 5.0 * ridge)

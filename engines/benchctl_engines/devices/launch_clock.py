@@ -23,11 +23,20 @@ class Call:
 
 
 class LaunchClock:
-    """Times calls step by step; every step must make the same calls in the same order."""
+    """Times calls step by step; every step must make the same calls in the same order.
+
+    Each call is one of the phase that was entered last.
+    """
 
     def __init__(self) -> None:
         self._steps: list[list[tuple[Call, int, int]]] = []
+        self._phase = ""
+        self._phases: list[str] = []
         self._starts: list[int] = []
+
+    def enter(self, phase: str) -> None:
+        """From here on calls are those of this phase of the step."""
+        self._phase = phase
 
     def timed(self, call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` with the clock around it."""
@@ -37,6 +46,7 @@ class LaunchClock:
             start = now()
             result = function(*arrays)
             self._steps[-1].append((call, start, now()))
+            self._phases.append(self._phase)
             return result
 
         return run
@@ -44,6 +54,7 @@ class LaunchClock:
     def run(self, step: Callable[[], None]) -> None:
         """Run one step whose calls are timed."""
         self._steps.append([])
+        self._phases = []
         self._starts.append(time.perf_counter_ns())
         step()
 
@@ -54,7 +65,7 @@ class LaunchClock:
             raise ValueError(f"steps made {len(shapes)} different sequences of kernel calls")
         start, last = self._starts[-1], self._steps[-1]
         launches = []
-        for place, (call, begin, _) in enumerate(last):
+        for place, ((call, begin, _), phase) in enumerate(zip(last, self._phases, strict=True)):
             times = [step[place][2] - step[place][1] for step in self._steps]
             launches.append(
                 LaunchTime(
@@ -65,6 +76,7 @@ class LaunchClock:
                     call.work.flops,
                     call.work.bytes_moved,
                     call.origin,
+                    phase,
                 )
             )
         return StepProfile(step_seconds, tuple(launches))

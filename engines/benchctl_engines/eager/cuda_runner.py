@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..contract import (
     Array,
     Case,
     DeviceClock,
+    DeviceMemory,
     EngineOptions,
     Program,
     RunnerFacts,
@@ -18,9 +19,36 @@ from ..contract import (
 )
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.device import CudaDevice
+from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
-from .engine import EagerRunner, UpdatingRunner
+from ..devices.phase_clock import DeviceMarks, medians, timed_seconds
+from .engine import EagerRunner, EagerVocabulary, UpdatingRunner
+from .multi_tensor import MultiTensor, Rule
+from .phases import phases_entered, time_phases
 from .profile import profile_steps
+from .tape import no_grad
+from .tensor import Tensor
+
+
+class CudaVocabulary(EagerVocabulary):
+    """The vocabulary on a GPU, where an optimizer updates all parameters by one launch."""
+
+    def __init__(self, device: CudaDevice, seed: int, many: MultiTensor) -> None:
+        super().__init__(device, seed)
+        self._many = many
+
+    def update_each(
+        self,
+        name: str,
+        rule: Rule,
+        tensors: Sequence[Sequence[Any]],
+        shared: Sequence[Any] = (),
+    ) -> list[tuple[Any, ...]]:
+        """`rule(ops, *arrays, *shared)` for the arrays of each parameter, all of one shape.
+
+        A rule is made of elementwise operations; `shared` are scalars. `name` is its kernel's.
+        """
+        return self._many.update_each(self, name, rule, tensors, shared)
 
 
 class _OnCuda(EagerRunner):
@@ -35,6 +63,10 @@ class _OnCuda(EagerRunner):
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
         super().__init__(*(*arguments, device))
+        self._many: MultiTensor | None = None
+        if options.switches.get("multi_tensor", "on") == "on":
+            self._many = MultiTensor(device)
+            self._ops = CudaVocabulary(device, options.seed, self._many)
         self._clock: CudaClock | None = None
 
     def issue(self) -> None:
@@ -45,6 +77,17 @@ class _OnCuda(EagerRunner):
         """Do one step, and wait until the device has done it."""
         super().step()
         self._driver.synchronize()
+
+    def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
+        """All parameters by one launch: their gradients are all there when backward ends."""
+        if self._many is None:
+            super()._update(sources, found)
+            return
+        pairs = [(s, g) for s, g in zip(sources, found, strict=True) if g is not None]
+        with no_grad():
+            self._many.subtract_scaled(
+                [target for target, _ in pairs], [given for _, given in pairs], self._rate
+            )
 
     def device_clock(self) -> DeviceClock:
         """The clock of the stream that the step is issued to."""
@@ -65,7 +108,22 @@ class _OnCuda(EagerRunner):
 
     def profile(self, steps: int) -> StepProfile:
         """Device times of the launches, in the order in which they are issued."""
-        return profile_steps(self.device, self.step, steps, CudaLaunchClock(self._driver))
+        clock = CudaLaunchClock(self._driver, self.device_clock().spin)
+        with phases_entered(self, clock.enter):
+            found = profile_steps(self.device, self.step, steps, clock)
+        return replace(found, phases=medians(self.phase_seconds(steps)))
+
+    def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
+        """Device time of forward, backward and update; see the contract."""
+        if self._kind == "forward":
+            return {}
+        seconds = timed_seconds(self.issue, self._driver.synchronize)
+        marks = DeviceMarks(self.device_clock(), seconds)
+        return time_phases(self, self.issue, steps, marks)
+
+    def device_memory(self) -> DeviceMemory:
+        """The pool, which has all of a runner's arrays, and the rest of the card."""
+        return memory_of(self._driver, self.device.pool.held_bytes)
 
     def close(self) -> None:
         """Let go of all tensors and their memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..contract import (
     Availability,
     Case,
     DeviceFinding,
+    DeviceLimits,
     EngineOptions,
     Objectives,
     Paradigm,
@@ -26,6 +28,8 @@ from ..contract import (
 )
 from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
+from ..devices.launch_clock import LaunchClock
+from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
@@ -36,6 +40,7 @@ from . import control_flow
 from .entries import Leaf
 from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
+from .phases import phases_entered, time_phases
 from .profile import profile_steps
 from .tape import gradients, no_grad
 from .tensor import Tensor, add, divide, multiply, subtract, tensor
@@ -43,6 +48,9 @@ from .tensor import sum as tensor_sum
 
 SWITCHES = {
     "pool": Switch("on", ("on", "off"), "take large arrays from a caching pool"),
+    "multi_tensor": Switch(
+        "on", ("on", "off"), "on a GPU: update all parameters by one launch", "gpu"
+    ),
     "check_nan": Switch(
         "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
     ),
@@ -215,8 +223,11 @@ class EagerRunner:
         )
 
     def profile(self, steps: int) -> StepProfile:
-        """Times of the kernel calls, in the order in which they run."""
-        return profile_steps(self.device, self.step, steps)
+        """Times of the kernel calls, in the order in which they run, and of the phases."""
+        clock = LaunchClock()
+        with phases_entered(self, clock.enter):
+            found = profile_steps(self.device, self.step, steps, clock)
+        return replace(found, phases=medians(time_phases(self, self.step, steps, HostMarks())))
 
     def close(self) -> None:
         """Let go of all tensors."""
@@ -314,12 +325,19 @@ class EagerEngine:
 
         return gpu_findings()
 
+    def device_limits(self, device: str) -> DeviceLimits:
+        """What the GPU does at best; see the contract."""
+        from ..devices.cuda.limits import measure_device_limits
+        from ..devices.cuda.opening import open_device
+
+        return measure_device_limits(open_device(device))
+
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool, the look for NaNs, and the choice of convolutions."""
+        """The pool, multi-tensor launches, the look for NaNs, the choice of convolutions."""
         return SWITCHES
 
     def prepare(

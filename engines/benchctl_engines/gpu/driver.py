@@ -24,6 +24,11 @@ class DeviceError(RuntimeError):
 class OutOfDeviceMemoryError(DeviceError, MemoryError):
     """An allocation does not fit; the message names both sizes."""
 
+    hint = (
+        "choose a smaller size or batch, end what else uses the GPU (nvidia-smi shows it), "
+        "or --device cpu"
+    )
+
 
 class CaptureError(DeviceError):
     """Something that a capturing stream cannot record, such as an allocation or a wait."""

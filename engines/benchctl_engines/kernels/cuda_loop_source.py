@@ -102,7 +102,7 @@ class _Writer:
         parameters = ", ".join([*pointers, *numbers, *self.parameters])
         lines = [
             f"// {name}",
-            *self._element(),
+            *element_text(body),
             "",
             f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {name}({parameters}) {{',
             *self._loop(),
@@ -157,26 +157,12 @@ class _Writer:
         self.sizes.append(size)
         self.letters.append(self.index.letter)
 
-    # ----- the computation of one element ---------------------------------------------------
-
-    def _element(self) -> list[str]:
-        body = self.body
-        parameters = [f"const {C_TYPES[each]} x{i}" for i, each in enumerate(body.inputs)]
-        parameters += [f"const {each} s{i}" for i, each in enumerate(body.numbers)]
-        parameters += [f"{C_TYPES[each]}& y{i}" for i, each in enumerate(body.outputs)]
-        parameters += [f"double& t{i}" for i in range(body.sums)]
-        return [
-            f"static __device__ __forceinline__ void element({', '.join(parameters)}) {{",
-            *(f"    {line}" for line in body.lines),
-            "}",
-        ]
+    # ----- the loop -------------------------------------------------------------------------
 
     def _call(self, inputs: list[str], outputs: list[str]) -> str:
         numbers = [f"s{i}" for i in range(len(self.body.numbers))]
         totals = [f"t{i}" for i in range(self.body.sums)]
         return f"element({', '.join([*inputs, *numbers, *outputs, *totals])});"
-
-    # ----- the loop -------------------------------------------------------------------------
 
     def _loop(self) -> list[str]:
         lines = [
@@ -194,7 +180,7 @@ class _Writer:
             start = f"packs * {self.width} + first"
         lines += [
             f"for (index_t i = {start}; i < n; i += threads) {{",
-            *_indented(self._single_element()),
+            *indented(self._single_element()),
             "}",
         ]
         for i in range(self.body.sums):
@@ -205,7 +191,7 @@ class _Writer:
                 f"    else partial[{i} * gridDim.x + blockIdx.x] = t{i};",
                 "}",
             ]
-        return _indented(lines)
+        return indented(lines)
 
     def _packed_loop(self) -> list[str]:
         width = self.width
@@ -237,7 +223,7 @@ class _Writer:
         return [
             f"const index_t packs = ({union}) % {VECTOR_BYTES} == 0 ? n / {width} : 0;",
             "for (index_t p = first; p < packs; p += threads) {",
-            *_indented(inside),
+            *indented(inside),
             "}",
         ]
 
@@ -310,5 +296,19 @@ class _Writer:
         ]
 
 
-def _indented(lines: list[str]) -> list[str]:
+def element_text(body: Body) -> list[str]:
+    """The computation of one element as a function of the device."""
+    parameters = [f"const {C_TYPES[each]} x{i}" for i, each in enumerate(body.inputs)]
+    parameters += [f"const {each} s{i}" for i, each in enumerate(body.numbers)]
+    parameters += [f"{C_TYPES[each]}& y{i}" for i, each in enumerate(body.outputs)]
+    parameters += [f"double& t{i}" for i in range(body.sums)]
+    return [
+        f"static __device__ __forceinline__ void element({', '.join(parameters)}) {{",
+        *indented(list(body.lines)),
+        "}",
+    ]
+
+
+def indented(lines: list[str]) -> list[str]:
+    """The lines of a block, four columns further in."""
     return [line if line.startswith("#") else f"    {line}" for line in lines]

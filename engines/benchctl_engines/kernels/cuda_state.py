@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..primitives.specs import spec
 from .cuda_loop_source import Body
 from .cuda_loops import prepare_copy, prepare_loop, prepare_move
 from .cuda_source import C_TYPES
@@ -49,15 +50,19 @@ def prepare_assign_sub(request: KernelRequest) -> Prepared:
     return prepare_loop(request, body, request.outputs[0].shape, _places(request))
 
 
-@kernel("assign_sub_scaled", "gpu", "generated_loop", when=_is_arithmetic)
-def prepare_assign_sub_scaled(request: KernelRequest) -> Prepared:
-    """out = var - scale * delta; the scale in the variable's dtype, the product rounded."""
-    out = request.outputs[0]
-    dtype = out.dtype
+def scaled_body(dtype: str, scale: float) -> tuple[Body, int | float]:
+    """var - s0 * delta, the product rounded, and s0 in the variable's dtype."""
     # A byte travels as an int32: signatures know no smaller type.
     number = "int" if dtype == "uint8" else C_TYPES[dtype]
     lines = (f"y0 = subtract(x0, multiply(({C_TYPES[dtype]})s0, x1));",)
     name = f"assign_sub_scaled_{dtype}"
     body = Body(name, (dtype, dtype), (dtype,), lines, numbers=(number,), in_place=True)
-    scale = out.numpy_dtype.type(request.attributes["scale"]).item()
+    return body, spec((), dtype).numpy_dtype.type(scale).item()
+
+
+@kernel("assign_sub_scaled", "gpu", "generated_loop", when=_is_arithmetic)
+def prepare_assign_sub_scaled(request: KernelRequest) -> Prepared:
+    """out = var - scale * delta."""
+    out = request.outputs[0]
+    body, scale = scaled_body(out.dtype, request.attributes["scale"])
     return prepare_loop(request, body, out.shape, _places(request), (scale,))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,17 +45,32 @@ class SGD:
         self, ops: Any, parameters: Mapping[str, Any], gradients: Mapping[str, Any]
     ) -> dict[str, Any]:
         """New values of the parameters that have a gradient, and of their velocities."""
+        if self.momentum == 0.0:
+            pairs = [(parameters[name], gradient) for name, gradient in gradients.items()]
+            made = _each(ops, "sgd_update", self._moved, pairs)
+            return {name: value for name, (value,) in zip(gradients, made, strict=True)}
+        rows = [
+            (parameters[name], _slot(parameters, self._velocity(name)), gradient)
+            for name, gradient in gradients.items()
+        ]
         new = {}
-        for name, gradient in gradients.items():
-            step = gradient
-            if self.momentum:
-                kept = _slot(parameters, self._velocity(name))
-                step = velocity = ops.add(ops.multiply(kept, self.momentum), gradient)
-                new[self._velocity(name)] = velocity
-                if self.nesterov:
-                    step = ops.add(ops.multiply(velocity, self.momentum), gradient)
-            new[name] = ops.subtract(parameters[name], ops.multiply(step, self.learning_rate))
+        made = _each(ops, "momentum_update", self._moved_by_velocity, rows)
+        for name, (value, velocity) in zip(gradients, made, strict=True):
+            new[self._velocity(name)] = velocity
+            new[name] = value
         return new
+
+    def _moved(self, ops: Any, parameter: Any, gradient: Any) -> tuple[Any, ...]:
+        return (ops.subtract(parameter, ops.multiply(gradient, self.learning_rate)),)
+
+    def _moved_by_velocity(
+        self, ops: Any, parameter: Any, kept: Any, gradient: Any
+    ) -> tuple[Any, ...]:
+        step = velocity = ops.add(ops.multiply(kept, self.momentum), gradient)
+        if self.nesterov:
+            step = ops.add(ops.multiply(velocity, self.momentum), gradient)
+        moved = ops.subtract(parameter, ops.multiply(step, self.learning_rate))
+        return moved, velocity
 
     def _velocity(self, name: str) -> str:
         return f"{self.name}/velocity/{name}"
@@ -107,18 +122,52 @@ class Adam:
             weights.append(new[slot])
         rate = ops.divide(self.learning_rate, weights[0])
         scale = ops.sqrt(weights[1])
-        for name, gradient in gradients.items():
-            first, second = (f"{self.name}/moment_{order}/{name}" for order in (1, 2))
-            new[first] = _average(ops, _slot(parameters, first), self.beta_1, gradient)
-            square = ops.multiply(gradient, gradient)
-            new[second] = _average(ops, _slot(parameters, second), self.beta_2, square)
-            size = ops.add(ops.divide(ops.sqrt(new[second]), scale), self.epsilon)
-            step = ops.divide(ops.multiply(new[first], rate), size)
-            new[name] = ops.subtract(parameters[name], step)
+        slots = [
+            tuple(f"{self.name}/moment_{order}/{name}" for order in (1, 2)) for name in gradients
+        ]
+        rows = [
+            (parameters[name], *(_slot(parameters, slot) for slot in own), gradient)
+            for own, (name, gradient) in zip(slots, gradients.items(), strict=True)
+        ]
+        made = _each(ops, "adam_update", self._moved, rows, (rate, scale))
+        for name, own, (value, *averages) in zip(gradients, slots, made, strict=True):
+            new.update(zip(own, averages, strict=True))
+            new[name] = value
         return new
+
+    def _moved(
+        self,
+        ops: Any,
+        parameter: Any,
+        first: Any,
+        second: Any,
+        gradient: Any,
+        rate: Any,
+        scale: Any,
+    ) -> tuple[Any, ...]:
+        first = _average(ops, first, self.beta_1, gradient)
+        second = _average(ops, second, self.beta_2, ops.multiply(gradient, gradient))
+        size = ops.add(ops.divide(ops.sqrt(second), scale), self.epsilon)
+        step = ops.divide(ops.multiply(first, rate), size)
+        return ops.subtract(parameter, step), first, second
 
 
 Optimizer = SGD | Adam
+
+
+def _each(
+    ops: Any,
+    name: str,
+    rule: Callable[..., tuple[Any, ...]],
+    rows: Sequence[tuple[Any, ...]],
+    shared: tuple[Any, ...] = (),
+) -> list[tuple[Any, ...]]:
+    """What a rule makes of each parameter; by one launch for all where the engine offers that."""
+    # Asked of the class: an object that records what it is asked for would have it too.
+    if hasattr(type(ops), "update_each"):
+        made: list[tuple[Any, ...]] = ops.update_each(name, rule, rows, shared)
+        return made
+    return [rule(ops, *row, *shared) for row in rows]
 
 
 def _average(ops: Any, old: Any, beta: float, value: Any) -> Any:

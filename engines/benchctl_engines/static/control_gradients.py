@@ -81,7 +81,7 @@ def _cond_gradients(
         backward = BodyGraph(graph, site, forward=body)
         seeds = {index: given[place] for index, place in enumerate(places) if place in given}
         wanted = {place - 1: total for place, total in totals.items()}
-        with backward.recording():
+        with backward.recording(), backward.made_at(site):
             found = _walk_back(body, seeds, {}, wanted, len(body.results))
             results = [_held(backward, found[index]) for index in wanted]
         parts.append((backward, [], results))
@@ -193,7 +193,7 @@ def _loop_gradients(
     sums = {place: backward.input(body.inputs[place].spec, "sum") for place in read}
     arriving = {place: backward.input(body.results[place].spec, "g") for place in loop.stacked}
     wanted: dict[int, Value | None] = dict.fromkeys((*loop.live, *from_rows))
-    with backward.recording():
+    with backward.recording(), backward.made_at(site):
         found = _walk_back(body, flowing, arriving, {**wanted, **sums}, carries)
         results = [_held(backward, found[place]) for place in (*loop.live, *read, *from_rows)]
     stacks = [given[place] for place in loop.stacked]

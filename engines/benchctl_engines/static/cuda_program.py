@@ -8,17 +8,19 @@ step takes no arguments: feeds are copied to their places before, results from t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..contract import Array
 from ..devices.cuda.clock import kernel_text
+from ..devices.cuda.memory import require_room
 from ..gpu.array import DeviceArray
 from ..gpu.driver import Driver
 from ..primitives.specs import TensorSpec, spec
 from .cuda_capture import CapturedStep
+from .cuda_updates import GatheredUpdates, gather_updates
 from .graph import Node, Value
 from .launch import Target, check_nan, prepare_node
 from .passes.plan_memory import aligned, plan_memory
@@ -103,6 +105,22 @@ class CudaState:
         """Memory of all variables in use."""
         return sum(array.nbytes for array in self.variables.values())
 
+    def missing_bytes(self, step: StepGraph) -> dict[str, int]:
+        """What the variables and constants of a step will take that are not there yet."""
+        sources = [node for node in step.nodes if node.is_source]
+        return {
+            "variables": sum(
+                node.outputs[0].spec.nbytes
+                for node in sources
+                if node.primitive is variable_source and node.payload not in self.variables
+            ),
+            "constants": sum(
+                node.outputs[0].spec.nbytes
+                for node in sources
+                if node.primitive is constant_source and id(node.payload) not in self._constants
+            ),
+        }
+
     def clear(self) -> None:
         """Let go of everything: variables begin anew."""
         self.variables.clear()
@@ -123,6 +141,7 @@ class CudaProgram(Program):
     inputs: tuple[DeviceArray, ...] = ()
     results: tuple[DeviceArray, ...] = ()
     memory_bytes: int = 0
+    gathering: PassReport = field(default_factory=lambda: PassReport("gather_updates", False))
 
     @property
     def stateless(self) -> bool:
@@ -147,13 +166,13 @@ class CudaProgram(Program):
         return [downloaded(self.driver, each) for each in self.results]
 
     def stages(self) -> tuple[PassReport, ...]:
-        """Whether the step is replayed."""
+        """Which updates share launches, and whether the step is replayed."""
         count, graph, reason = len(self.launches), self.captured.graph, self.captured.reason
         if graph is not None:
             counts = {"recorded": graph.nodes}
-            return (PassReport("capture", True, count, 1, counts=counts),)
+            return self.gathering, PassReport("capture", True, count, 1, counts=counts)
         why = (reason,) if reason else ("not yet run often enough",)
-        return (PassReport("capture", not reason, count, count, details=why),)
+        return self.gathering, PassReport("capture", not reason, count, count, details=why)
 
     def release(self) -> None:
         """Break the cycles between functions and what they are bound to."""
@@ -189,7 +208,8 @@ class _Builder:
         target: Target,
     ) -> None:
         assert target.driver is not None
-        self.step = step
+        self.updates = _gathered(step, switches)
+        self.step = step = self.updates.step
         self.returned = returned
         self.feeds = tuple(feeds)
         self.state = state
@@ -198,8 +218,14 @@ class _Builder:
         self.names: dict[Any, str] = {}
         self.bound: dict[str, Any] = {}
         bound = state.constant if switches.fold_constants else None
-        self.prepared = {node: prepare_node(node, target, bound) for node in step.operations}
+        grouped = {*self.updates.group_of, *self.updates.absorbed}
+        self.prepared = {
+            node: prepare_node(node, target, bound)
+            for node in step.operations
+            if node not in grouped
+        }
         held = {value for value in step.fetches if value.node.primitive.effect != "update"}
+        held.update(self.updates.written)
         scratch = {node: each.workspace_bytes for node, (_, each) in self.prepared.items()}
         self.plan = plan_memory(step, scratch, frozenset(held), switches.plan_memory, ALIGNMENT)
         self.copies: dict[str, list[str]] = {"before": [], "after": []}
@@ -235,9 +261,18 @@ class _Builder:
             inputs=inputs,
             results=results,
             memory_bytes=self.memory.nbytes,
+            gathering=self._gathering(len(launches)),
         )
         program.call = _called_from_host(program, recheck)
         return program
+
+    def _gathering(self, launches: int) -> PassReport:
+        groups = self.updates.groups
+        counts = {"launches": len(groups), "tensors": sum(len(each.nodes) for each in groups)}
+        enabled = self.switches.gather_updates and not self.switches.check_nan
+        return PassReport(
+            "gather_updates", enabled, len(self.step.operations), launches, counts=counts
+        )
 
     def _not_captured_because(self) -> str:
         if not self.switches.capture:
@@ -255,6 +290,9 @@ class _Builder:
         for each in specs:
             offsets.append(end)
             end += aligned(each.nbytes, ALIGNMENT)
+        arena_bytes = self.plan.arena_bytes
+        needs = {"intermediate results": arena_bytes, "inputs and results": end - arena_bytes}
+        require_room(self.driver, {**needs, **self.state.missing_bytes(self.step)})
         self.memory = self.driver.allocate(max(end, ALIGNMENT))
         if self.switches.poison:
             # All bits set is a NaN in every float dtype.
@@ -294,6 +332,8 @@ class _Builder:
             if node.primitive.effect == "update":
                 # An update's result is the variable's own array.
                 self.names[node.outputs[0]] = self.names[node.operands[0]]
+        for value, state in self.updates.written.items():
+            self.names[value] = self.names[state]
 
     def _write_copies(self, results: Sequence[DeviceArray]) -> None:
         """Where fetched values are written: by their launch, or copied before or after the step.
@@ -327,8 +367,18 @@ class _Builder:
         return DeviceArray(allocation.pointer, made, allocation)
 
     def _launches(self) -> tuple[Launch, ...]:
-        launches = []
+        launches, group_of, done = [], self.updates.group_of, set[Node]()
         for node in self.step.operations:
+            if node in done or node in self.updates.absorbed:
+                continue
+            group = group_of.get(node)
+            if group is not None:
+                values = [each for arrays in group.arrays for each in arrays]
+                names = tuple(self.names[each] for each in (*values, *group.shared))
+                prepared, others = group.prepare(self.driver), group.nodes[1:]
+                launches.append(Launch(node, group.kernel, prepared, names, others))
+                done.update(others)
+                continue
             kernel, prepared = self.prepared[node]
             arrays = [self.names[each] for each in (*node.outputs, *node.operands)]
             if prepared.workspace_bytes:
@@ -354,7 +404,7 @@ class _Builder:
                 self.bound[f"n{index}"] = launch.node
                 outputs = launch.arrays[: len(launch.node.outputs)]
                 body.append(f"check_nan(n{index}, {', '.join(outputs)})")
-            body += poisoned.get(launch.node, [])
+            body += [line for node in launch.nodes for line in poisoned.get(node, [])]
         if "step_number" in self.bound:
             self.bound["count"] = self._counting()
             body.append("count()")
@@ -412,7 +462,7 @@ class _Builder:
                     raise
                 if self.switches.check_nan:
                     self._check_nan(launch.node, *operands[: len(launch.node.outputs)])
-                for span in dead.get(launch.node, ()):
+                for span in (each for node in launch.nodes for each in dead.get(node, ())):
                     self.driver.fill(*span)
             if "count" in bound:
                 bound["count"]()
@@ -420,6 +470,13 @@ class _Builder:
                 bound["copy"](bound[target], bound[source])
 
         return step
+
+
+def _gathered(step: StepGraph, switches: PassSwitches) -> GatheredUpdates:
+    """The step as its launches are issued; under check_nan each update stands for itself."""
+    if switches.gather_updates and not switches.check_nan:
+        return gather_updates(step)
+    return GatheredUpdates(step)
 
 
 def _released(*arrays: Array) -> list[Array]:

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..contract import Array, Case, DeviceClock, EngineOptions, Program, RunnerFacts, StepProfile
+from ..contract import (
+    Array,
+    Case,
+    DeviceClock,
+    DeviceMemory,
+    EngineOptions,
+    Program,
+    RunnerFacts,
+    StepProfile,
+)
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
+from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
+from ..devices.phase_clock import DeviceMarks, medians, timed_seconds
 from .cuda_program import CudaProgram
 from .engine import StaticRunner
+from .phases import launch_phases, time_phases
 from .profile import profile_program
 from .program import as_declared
 
@@ -128,12 +140,32 @@ class CudaStaticRunner(StaticRunner):
     def profile(self, steps: int) -> StepProfile:
         """Device times of the launches, one by one even where the step is replayed."""
         program = self._compiled()
+        phases = launch_phases(program, self._result_count())
 
         def step() -> None:
             program.captured.launch()
             self._driver.synchronize()
 
-        return profile_program(program, step, steps, CudaLaunchClock(self._driver))
+        clock = CudaLaunchClock(self._driver, self.device_clock().spin)
+        found = profile_program(program, step, steps, clock, phases)
+        return replace(found, phases=medians(self.phase_seconds(steps)))
+
+    def phase_seconds(self, steps: int) -> Mapping[str, tuple[float, ...]]:
+        """Device time of forward, backward and update, launched one by one; see the contract."""
+        program = self._compiled()
+        phases = launch_phases(program, self._result_count())
+        if len(set(phases)) < 2:
+            return {}
+        launch = program.captured.launch
+        self._has_run = True
+        marks = DeviceMarks(self.device_clock(), timed_seconds(launch, self._driver.synchronize))
+        return time_phases(program, phases, launch, steps, marks)
+
+    def device_memory(self) -> DeviceMemory:
+        """The program's block, variables and constants, and the rest of the card."""
+        state = self._open_session().state
+        held = self._compiled().memory_bytes + state.variable_bytes + state.constant_bytes
+        return memory_of(self._driver, held)
 
     def _compiled(self) -> CudaProgram:
         if self._program is None:

@@ -13,6 +13,7 @@ from .sources import constant_source, placeholder_source, step_source, variable_
 from .step_graph import StepGraph, updated_variable
 
 _IMAGES = {**IMAGES, "conv2d_epilogue": (0,)}
+_LAYOUTS = ("NCHW", "NHWC")
 _NO_IMAGES_MADE = ("conv2d_filter_gradient",)
 _EPILOGUES = (("relu", "relu"), ("pool", "max_pool2d"))
 _ALWAYS = {
@@ -143,11 +144,17 @@ def image_layouts(step: StepGraph) -> dict[Value, str]:
         elif name == "transpose" and node.operands[0] in found:
             letters = found[node.operands[0]]
             order = "".join(letters[axis] for axis in node.attributes["axes"])
-            if order in ("NCHW", "NHWC"):
+            if order in _LAYOUTS:
                 found[node.outputs[0]] = order
         else:
             known = {each.spec.shape: found[each] for each in node.operands if each in found}
             found.update(
                 (each, known[each.spec.shape]) for each in node.outputs if each.spec.shape in known
             )
+    for node in reversed(step.nodes):
+        if node.primitive.name == "transpose" and node.outputs[0] in found:
+            by_axis = dict(zip(node.attributes["axes"], found[node.outputs[0]], strict=True))
+            order = "".join(by_axis[axis] for axis in range(len(by_axis)))
+            if order in _LAYOUTS:
+                found.setdefault(node.operands[0], order)
     return found

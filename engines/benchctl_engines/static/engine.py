@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..contract import (
     Array,
     Availability,
     Case,
+    DeviceLimits,
     EngineOptions,
     Paradigm,
     Program,
@@ -22,11 +23,13 @@ from ..contract import (
     Switch,
 )
 from ..devices.availability import device_availability, gpu_index
+from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from ..kernels.convolution_choice import left_out
 from .description import describe_compiled, describe_recorded
 from .graph import Value
+from .phases import launch_phases, time_phases
 from .profile import profile_program
 from .session import KEPT_PROGRAMS, Operation, Session
 from .switches import PassSwitches, described_switches
@@ -201,10 +204,17 @@ class StaticRunner:
         )
 
     def profile(self, steps: int) -> StepProfile:
-        """Times of the launches, in the order in which they run."""
+        """Times of the launches, in the order in which they run, and of the phases of a step."""
         session = self._open_session()
         program = session.compiled(self._fetches, list(self._placeholders.values()))
-        return profile_program(program, self.step, steps)
+        phases = launch_phases(program, self._result_count())
+        found = profile_program(program, self.step, steps, phases=phases)
+        seconds = time_phases(program, phases, self.step, steps, HostMarks())
+        return replace(found, phases=medians(seconds))
+
+    def _result_count(self) -> int:
+        """How many fetches are the program's own results; gradients and updates come behind."""
+        return sum(name != "updates" and not name.startswith("grad_") for name in self._names)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -233,6 +243,13 @@ class StaticEngine:
     def availability(self, device: str) -> Availability:
         """Whether `device` can be used here."""
         return device_availability(device)
+
+    def device_limits(self, device: str) -> DeviceLimits:
+        """What the GPU does at best; see the contract."""
+        from ..devices.cuda.limits import measure_device_limits
+        from ..devices.cuda.opening import open_device
+
+        return measure_device_limits(open_device(device))
 
     def supports(self, workload: Program, case: Case) -> Availability:
         """Every workload in the vocabulary."""

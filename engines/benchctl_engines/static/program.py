@@ -48,14 +48,21 @@ NOT_FED = object()
 class Launch:
     """One kernel call: names of the arrays it is given, outputs first.
 
-    A branch or loop is one, too, with the `bodies` that it calls.
+    `others` are further nodes that the same call computes. A branch or loop is one, too, with the
+    `bodies` that it calls.
     """
 
     node: Node
     kernel: str
     prepared: Prepared
     arrays: tuple[str, ...]
+    others: tuple[Node, ...] = ()
     bodies: tuple[BodyProgram, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All that it computes."""
+        return (self.node, *self.others)
 
 
 @dataclass
@@ -90,7 +97,7 @@ class Program:
     @property
     def bytes_moved(self) -> int:
         """Sizes of the operands and results of all launches, each counted at every launch."""
-        nodes = (launch.node for launch in self.launches)
+        nodes = (node for launch in self.launches for node in launch.nodes)
         return sum(each.spec.nbytes for node in nodes for each in (*node.operands, *node.outputs))
 
     @property
@@ -306,7 +313,7 @@ class StepBuilder:
             if prepared.workspace_bytes:
                 arrays.append(self.names[workspace_key(node)])
             bodies = self.bodies.get(node, ())
-            launches.append(Launch(node, kernel, prepared, tuple(arrays), bodies))
+            launches.append(Launch(node, kernel, prepared, tuple(arrays), bodies=bodies))
         return tuple(launches)
 
     # ----- the generated function ---------------------------------------------------------------

@@ -13,8 +13,8 @@ from ..kernels.convolution_choice import CONVOLUTION, NAME
 class PassSwitches:
     """Which passes run. `prune` cannot be left out: a session runs what is fetched.
 
-    `capture` is a stage of the device "gpu" alone: the step, once it has run, is recorded and
-    replayed.
+    `gather_updates` and `capture` are stages of the device "gpu" alone: updates share launches, and
+    the step, once it has run, is recorded and replayed.
     `check_nan` stops at the first operation whose result holds a NaN; `poison` fills dead memory
     with NaN, so that a read of it shows.
     """
@@ -29,6 +29,7 @@ class PassSwitches:
     schedule: bool = True
     plan_memory: bool = True
     bind_early: bool = True
+    gather_updates: bool = True
     capture: bool = True
     check_nan: bool = False
     poison: bool = False
@@ -67,7 +68,7 @@ PASS_NAMES = (
 )
 """The passes in the order in which they run, after prune."""
 
-GPU_STAGES = ("capture",)
+GPU_STAGES = ("gather_updates", "capture")
 """What follows the passes on a GPU."""
 
 _DESCRIPTIONS = {
@@ -81,6 +82,7 @@ _DESCRIPTIONS = {
     "schedule": "order operations so that memory is freed early",
     "plan_memory": "share one arena between buffers that are not alive together",
     "bind_early": "generate the step as straight-line code over fixed buffers",
+    "gather_updates": "on a GPU: updates in place at the end of the step, alike ones in one launch",
     "capture": "on a GPU: record the step after two runs, and replay it as one launch",
     "check_nan": "stop at the first result with a NaN, naming the line that made it",
     "poison": "fill dead memory with NaN (for tests)",

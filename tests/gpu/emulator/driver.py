@@ -28,9 +28,10 @@ class EmulatedDriver:
     """Work is done when it is issued, or recorded between `begin_capture` and `end_capture`.
 
     `memory_bytes` is all there is. `convolution_library` off makes `convolution` raise
-    `NoPlanError`. `reverse` runs threads and blocks in falling order, which shows a missing
-    barrier that the rising order hides. `sanitize` builds kernels with AddressSanitizer, for a
-    process that has loaded it. `workspace_bytes` is what every library plan asks for.
+    `NoPlanError`. `reverse` runs threads and blocks in falling order, `seed` other than 0 the warps
+    of a block in an order drawn anew at every turn: each shows missing barriers that others hide.
+    `sanitize` builds kernels with AddressSanitizer, for a process that has loaded it.
+    `workspace_bytes` is what every library plan asks for.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class EmulatedDriver:
         *,
         convolution_library: bool = True,
         reverse: bool = False,
+        seed: int = 0,
         sanitize: bool = False,
         workspace_bytes: int = 4096,
         architecture: int = 90,
@@ -57,6 +59,7 @@ class EmulatedDriver:
         self.memory = EmulatedMemory(memory_bytes, exact=sanitize)
         self.convolution_library = convolution_library
         self.reverse = reverse
+        self.seed = seed
         self.sanitize = sanitize
         self.workspace_bytes = workspace_bytes
         self.issued: list[str] = []

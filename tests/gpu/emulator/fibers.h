@@ -1,9 +1,10 @@
 // The threads of a grid, played by one thread of the machine.
 //
 // Blocks run one after another. The threads of a block are fibers, and a fiber whose thread returns
-// goes on with the next thread that has not begun: a kernel without barriers is a plain loop on one
-// fiber. Threads and blocks run in rising or falling order: a kernel that lacks a barrier is wrong
-// in one of the two.
+// goes on with the next of its warp that has not begun: a kernel without barriers is a plain loop.
+// A warp runs as far as it can, up to a barrier of the block, before any other: one that a missing
+// barrier would let run ahead does. Threads and blocks run in rising or falling order, and the order
+// of the warps may be drawn anew at every turn: a kernel that lacks a barrier is wrong in one of them.
 #pragma once
 #include "shim.h"
 
@@ -78,6 +79,7 @@ static struct {
     const char *arguments;
 
     int threads, step, current, next, done;
+    unsigned long drawn;  // the state of the generator that orders warps, 0 where none does
     EmuState state[EMU_THREADS];
     int fiber_of[EMU_THREADS];
     int at_block, block_line;
@@ -133,7 +135,9 @@ static void emu_fiber() {
         emu.body(emu.arguments);
         emu_finish();
         int thread = emu.next;
-        if (thread >= 0 && thread < emu.threads) {
+        // In a drawn order the thread after the last of this warp may have run long ago.
+        if (thread >= 0 && thread < emu.threads && thread / 32 == emu.current / 32 &&
+            emu.state[thread] == EMU_NEW) {
             emu.next += emu.step;
             emu.fiber_of[thread] = self;
             emu_place(thread);
@@ -153,17 +157,13 @@ static int emu_new_fiber() {
     return made;
 }
 
-static void emu_run_block() {
-    const int threads = emu.threads;
-    memset(emu.state, EMU_NEW, threads);
-    memset(emu.at_warp, 0, sizeof emu.at_warp);
-    memset(emu.warp_done, 0, sizeof emu.warp_done);
-    memset(emu.parity, 0, threads);
-    emu.at_block = emu.done = 0;
-    const int first = emu.step > 0 ? 0 : threads - 1;
-    while (emu.done < threads) {
-        bool moved = false;
-        for (int i = 0, t = first; i < threads; i++, t += emu.step) {
+// Run the threads of a warp until each waits for others; whether any ran.
+static bool emu_run_warp(int warp) {
+    const int low = warp * 32, lanes = min(32, emu.threads - low);
+    bool moved = false;
+    for (bool again = true; again;) {
+        again = false;
+        for (int i = 0, t = emu.step > 0 ? low : low + lanes - 1; i < lanes; i++, t += emu.step) {
             if (emu.state[t] == EMU_NEW) {
                 emu.fiber_of[t] = emu.idle_count ? emu.idle[--emu.idle_count] : emu_new_fiber();
                 emu.next = t + emu.step;
@@ -171,9 +171,37 @@ static void emu_run_block() {
                 continue;
             }
             emu_place(t);
-            moved = true;
+            again = moved = true;
             emu_switch(emu.scheduler, emu.fibers[emu.fiber_of[t]]);
         }
+    }
+    return moved;
+}
+
+// The order in which the warps have their next turn.
+static void emu_order_warps(int *order, int warps) {
+    for (int i = 0; i < warps; i++) order[i] = emu.step > 0 ? i : warps - 1 - i;
+    for (int i = warps - 1; emu.drawn && i > 0; i--) {
+        // Knuth's generator of 64 bits; the upper ones are the good ones.
+        emu.drawn = emu.drawn * 6364136223846793005ul + 1442695040888963407ul;
+        const int j = (int)((emu.drawn >> 33) % (unsigned)(i + 1)), kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+static void emu_run_block() {
+    const int threads = emu.threads, warps = (threads + 31) / 32;
+    memset(emu.state, EMU_NEW, threads);
+    memset(emu.at_warp, 0, sizeof emu.at_warp);
+    memset(emu.warp_done, 0, sizeof emu.warp_done);
+    memset(emu.parity, 0, threads);
+    emu.at_block = emu.done = 0;
+    int order[EMU_THREADS / 32];
+    while (emu.done < threads) {
+        bool moved = false;
+        emu_order_warps(order, warps);
+        for (int i = 0; i < warps; i++) moved |= emu_run_warp(order[i]);
         if (!moved)
             emu_fail("threads wait for each other for ever: a barrier that not all of them reach",
                      "kernel.cu", emu.at_block ? emu.block_line : 0);
@@ -216,12 +244,13 @@ static void emu_run_grid() {
 
 // Returns 0, or 1 where the grid came to grief: then emu_fault and emu_fault_line say how.
 static int emu_launch(void (*body)(const char *), const unsigned *sizes, const char *arguments,
-                      char *stacks, int reverse) {
+                      char *stacks, int reverse, unsigned long seed) {
     if (__builtin_setjmp(emu.landing)) return 1;
     gridDim = {sizes[0], sizes[1], sizes[2]};
     blockDim = {sizes[3], sizes[4], sizes[5]};
     emu.threads = sizes[3] * sizes[4] * sizes[5];
     emu.step = reverse ? -1 : 1;
+    emu.drawn = seed;
     emu.fibers_made = emu.idle_count = 0;
     emu.stacks = stacks;
     emu.body = body;
@@ -360,9 +389,10 @@ template <class... A> emu_kernel<A...> emu_kernel_of(void (*)(A...));
 // with emu_ because a kernel may be called anything else.
 #define EMU_KERNEL(name, bounds) \
     EMU_EXPORT int emu_launch_##name(const unsigned *emu_sizes, const char *emu_packed, \
-                                     char *emu_stacks, int emu_reverse) { \
+                                     char *emu_stacks, int emu_reverse, \
+                                     unsigned long emu_seed) { \
         return emu_launch(&decltype(emu_kernel_of(&name))::template run<&name>, emu_sizes, \
-                          emu_packed, emu_stacks, emu_reverse); \
+                          emu_packed, emu_stacks, emu_reverse, emu_seed); \
     } \
     EMU_EXPORT const char *emu_letters_##name() { \
         return decltype(emu_kernel_of(&name))::letters(); \

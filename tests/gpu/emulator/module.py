@@ -185,7 +185,9 @@ class EmulatedFunction:
         for pointer in pointers:
             if pointer:
                 self._driver.memory.touch(pointer, what=self.name)
-        if self._call(sizes, packed, ctypes.c_void_p(_stacks().ctypes.data), self._driver.reverse):
+        stacks, driver = ctypes.c_void_p(_stacks().ctypes.data), self._driver
+        seed = ctypes.c_ulong(driver.seed)
+        if self._call(sizes, packed, stacks, driver.reverse, seed):
             library = self._library
             place = f"{library.emu_fault_file().decode()}:{library.emu_fault_line()}"
             raise DeviceError(f"{self.name}: {library.emu_fault().decode()} ({place})")

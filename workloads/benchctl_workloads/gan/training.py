@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from benchctl_engines.contract import Array, Case
 from benchctl_engines.layers import LayerError
 from benchctl_engines.layers.weights import load_arrays, save_arrays
 
+from ..datasets import Dataset, Iteration
 from ..digits.files import DataError
 from ..digits.sources import SYNTHETIC, load_images, scaled
 from ..digits.strokes import CLASSES, draw_digits
@@ -20,6 +21,8 @@ from .networks import NOISE
 from .workload import stored_shape
 
 _ABOUT = "about"
+_AHEAD = 2
+"""Batches that are made while a step runs."""
 
 
 class CheckpointError(ValueError):
@@ -34,32 +37,33 @@ class ShuffledImages:
     """
 
     def __init__(self, case: Case, seed: int, most: int) -> None:
-        self._case = case
         self._seed = seed
+        self._batch: int = case["batch"]
+        self._shape = stored_shape(self._batch, case["layout"])
         if case["data"] == SYNTHETIC:
             rng = np.random.default_rng([seed, 0])
-            self._pixels = draw_digits(rng, rng.integers(0, CLASSES, most))
+            pixels = draw_digits(rng, rng.integers(0, CLASSES, most))
         else:
-            self._pixels = load_images(case["data"])[:most]
-        self.batches = len(self._pixels) // case["batch"]
+            pixels = load_images(case["data"])[:most]
+        self._images = Dataset.from_arrays(pixels)
+        self._count = len(pixels)
+        self.batches = len(pixels) // self._batch
         if not self.batches:
             raise DataError(
-                f"an epoch expected at least one batch of {case['batch']} images, received "
-                f"{len(self._pixels)}; choose a smaller batch, or more images"
+                f"an epoch expected at least one batch of {self._batch} images, received "
+                f"{len(pixels)}; choose a smaller batch, or more images"
             )
 
-    def epoch(self, number: int) -> Iterator[dict[str, Array]]:
-        """The inputs of each step of an epoch, which count from 1."""
-        batch = self._case["batch"]
+    def epoch(self, number: int) -> Iteration:
+        """The inputs of each step of an epoch, which count from 1, made ahead by a thread."""
+        # One generator: the order is drawn first, then the noise of one step after the other.
         rng = np.random.default_rng([self._seed, number])
-        order = rng.permutation(len(self._pixels))
-        for start in range(0, self.batches * batch, batch):
-            real = scaled(self._pixels[order[start : start + batch]])
-            noise = rng.standard_normal((batch, NOISE), dtype=np.float32)
-            yield {
-                "noise": noise,
-                "real": real.reshape(stored_shape(batch, self._case["layout"])),
-            }
+        batches = self._images.shuffle(self._count, rng).batch(self._batch, drop_remainder=True)
+        return batches.map(self._with_noise, rng).prefetch(_AHEAD).epoch()
+
+    def _with_noise(self, images: tuple[Array], rng: np.random.Generator) -> dict[str, Array]:
+        noise = rng.standard_normal((self._batch, NOISE), dtype=np.float32)
+        return {"noise": noise, "real": scaled(images[0]).reshape(self._shape)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -10,8 +11,10 @@ from ...contract import DeviceState
 from ...gpu.driver import Driver, Event
 from ..launch_clock import Call, LaunchClock
 from .nvml import Nvml, NvmlUnavailableError
+from .ranges import Ranges
 
 _NANOSECONDS = 1e9
+_LONGEST_HOLD = 1.0
 
 
 def kernel_text(name: str) -> str:
@@ -52,7 +55,7 @@ class CudaClock:
         self._driver.synchronize()
 
     def state(self) -> DeviceState:
-        """Clock, temperature and throttle reasons, where the management library is installed."""
+        """Clock, heat, throttle reasons, power and energy, where the management library is."""
         if self._sensors is None:
             return DeviceState()
         found = self._sensors.sample()
@@ -62,6 +65,8 @@ class CudaClock:
             found.temperature_celsius,
             found.spoiling,
             found.marking,
+            found.power_watts,
+            found.energy_joules,
         )
 
 
@@ -76,31 +81,47 @@ def _sensors(driver: Driver) -> Nvml | None:
 class CudaLaunchClock(LaunchClock):
     """Times launches on the device: a mark before and one behind each, read after the step.
 
-    The marks themselves take about a microsecond between launches, and none within them.
+    The marks themselves take about a microsecond between launches, and none within them. `hold`
+    keeps the device busy for some seconds: from the second step on it has all launches before it
+    begins, so that no gap in the issuing counts as time of a kernel.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(
+        self, driver: Driver, hold: Callable[[float], None] = lambda seconds: None
+    ) -> None:
         super().__init__()
         self._driver = driver
+        self._hold = hold
+        self._hold_seconds = 0.0
+        self._ranges = Ranges()
         self._marks: list[tuple[Call, Event, Event]] = []
 
     def timed(self, call: Call, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function` with marks around what it issues."""
+        """`function` with marks around what it issues, in a range of the call's name."""
+        name = f"{call.kernel} {call.shapes}"
 
         def run(*arrays: Any) -> Any:
-            before = self._mark()
-            result = function(*arrays)
-            self._marks.append((call, before, self._mark()))
+            with self._ranges.named(name):
+                before = self._mark()
+                result = function(*arrays)
+                self._marks.append((call, before, self._mark()))
+            self._phases.append(self._phase)
             return result
 
         return run
 
     def run(self, step: Callable[[], None]) -> None:
         """Run one step whose launches are timed."""
-        self._marks = []
-        start = self._mark()
-        step()
-        self._driver.synchronize()
+        self._marks, self._phases = [], []
+        self._hold(self._hold_seconds)
+        begin = time.perf_counter()
+        with self._ranges.named(f"step {len(self._steps) + 1}"):
+            start = self._mark()
+            step()
+            self._driver.synchronize()
+        if not self._steps:
+            # Issuing took no longer than the whole.
+            self._hold_seconds = min(_LONGEST_HOLD, time.perf_counter() - begin)
 
         def since_start(mark: Event) -> int:
             return round(mark.seconds_since(start) * _NANOSECONDS)

@@ -13,6 +13,9 @@ from importlib.util import find_spec
 from ...contract import DeviceFinding
 from .detection import Found, Problem, look, problems
 
+PROBED = ("gpu kernel", "gpu memory", "gpu limits")
+"""What a line of the probe says each."""
+
 _PROBE = f"{__package__}.probe"
 _PROBE_SECONDS = 120.0
 _PIECES = ("gpu driver", "gpu device", "cupy", "nvrtc", "cublasLt", "cudnn", "cudnn frontend")
@@ -25,7 +28,7 @@ def gpu_findings() -> tuple[DeviceFinding, ...]:
     findings = judged(found)
     if found.driver is not None:
         if not any(each.needed for each in problems(found)):
-            findings.append(kernel_finding())
+            findings += probed_findings()
         findings.append(clocks_finding())
     return tuple(findings)
 
@@ -67,19 +70,28 @@ def _words(piece: str, found: Found) -> str:
     return "installed"
 
 
-def kernel_finding() -> DeviceFinding:
-    """Whether a kernel runs on the first GPU, tried in a process of its own."""
+def probed_findings() -> list[DeviceFinding]:
+    """Whether a kernel runs on the first GPU, and then its memory and rates; in an own process."""
     command = [sys.executable, "-m", _PROBE, "0"]
     hint = "the words are CUDA's: driver, cupy and libraries have to agree"
     try:
         made = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:
-        return DeviceFinding("gpu kernel", "warn", f"none ran in {_PROBE_SECONDS:.0f} s", hint)
+        return [DeviceFinding("gpu kernel", "warn", f"none ran in {_PROBE_SECONDS:.0f} s", hint)]
     lines = [line for line in (made.stdout or made.stderr).splitlines() if line.strip()]
-    words = lines[-1] if lines else f"the process ended with status {made.returncode}"
     if made.returncode:
-        return DeviceFinding("gpu kernel", "warn", words, hint)
-    return DeviceFinding("gpu kernel", "ok", words)
+        words = lines[-1] if lines else f"the process ended with status {made.returncode}"
+        return [DeviceFinding("gpu kernel", "warn", words, hint)]
+    return [_probed(piece, words) for piece, words in zip(PROBED, lines, strict=False)]
+
+
+def _probed(piece: str, words: str) -> DeviceFinding:
+    if piece == "gpu memory" and words.split()[1] == "MiB":
+        hint = "less than a GiB is free: end what else uses the GPU (nvidia-smi shows it)"
+        return DeviceFinding(piece, "warn", words, hint)
+    if words.startswith("not measured"):
+        return DeviceFinding(piece, "warn", words, "rooflines need them; the pieces above say more")
+    return DeviceFinding(piece, "ok", words)
 
 
 def clocks_finding() -> DeviceFinding:

@@ -10,13 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SHORTEST_ENERGY_SECONDS = 5.0
-
-ENERGY_CAVEAT = (
-    "the power sensor looks about a quarter of the time: energy is told for steady work of at "
-    "least 5 s, as the spread of repeated blocks"
-)
-
 # Bits of nvmlClocksEventReasons, by what they mean for a measurement.
 _SPOILING = {
     0x8: "hardware slowdown",

@@ -7,14 +7,22 @@ reads is no variable that this step changes: the unfused step reads that before 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..graph import Graph, Node, Value
 from ..launch import Target
 from ..sources import constant_source, variable_source
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
 
 
-def fuse_updates(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
-    """The step with fused updates; counts them, and the bytes of gradients no longer made."""
+def fuse_updates(
+    step: StepGraph, target: Target, join: bool = False
+) -> tuple[StepGraph, dict[str, int]]:
+    """The step with fused updates; counts them, and the bytes of gradients no longer made.
+
+    With `join` a difference that an elementwise operation makes is assigned as a whole, so that the
+    loop which makes it can write the variable itself.
+    """
     readers = consumers(step)
     fetched = set(step.fetches)
     counts = {"scaled": 0, "products": 0, "bytes_not_materialised": 0}
@@ -30,6 +38,11 @@ def fuse_updates(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, 
         moved.update(zip(node.operands, operands, strict=True))
         if node.primitive.name != "assign_sub":
             return None
+        if join and _is_made_elementwise(node.operands[1], private):
+            origin = node.origin.touched_by("fuse_updates")
+            difference = emit_like(graph, "subtract", operands, {}, origin)
+            counts["joined"] = counts.get("joined", 0) + 1
+            return emit_like(graph, "assign", (operands[0], *difference), {}, origin)
         found = _scaled(node.operands[1]) if private(node.operands[1]) else None
         if found is None or _is_state(found[0]):
             return None
@@ -67,3 +80,14 @@ def _scaled(delta: Value) -> tuple[Value, float] | None:
         if constant and gradient.spec is delta.spec:
             return gradient, float(scale.node.payload.reshape(())[()])
     return None
+
+
+def _is_made_elementwise(delta: Value, private: Callable[[Value], bool]) -> bool:
+    """Whether a difference comes out of a loop, and not of a gradient that comes from elsewhere."""
+    if delta.node.primitive.scalar is None or not private(delta):
+        return False
+    found = _scaled(delta)
+    if found is None:
+        return True
+    gradient, _ = found
+    return gradient.node.primitive.scalar is not None and not _is_state(gradient)

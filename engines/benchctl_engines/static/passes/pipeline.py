@@ -71,7 +71,8 @@ def optimise(
         return fuse_epilogues(current, target)
 
     def update(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
-        return fuse_updates(current, target)
+        gathers = target.driver is not None and switches.gather_updates
+        return fuse_updates(current, target, join=gathers and switches.fuse_elementwise)
 
     def group(current: StepGraph) -> tuple[StepGraph, dict[str, int]]:
         return fuse_elementwise(current, target)
