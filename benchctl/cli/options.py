@@ -82,8 +82,14 @@ device_option = click.option(
 precision_option = click.option(
     "--precision",
     default="",
-    metavar="fp32|tf32",
-    help="How a GPU computes products of float32.  [default: fp32, strictly]",
+    metavar="fp32|tf32|fp16|bf16",
+    help="How a GPU computes float32, and stores it.  [default: fp32, strictly]",
+)
+
+autotune_option = click.option(
+    "--autotune",
+    is_flag=True,
+    help="Let our engines measure a GPU's kernels and library plans, and take the fastest.",
 )
 
 store_option = click.option(

@@ -27,6 +27,7 @@ class Request:
     engines: tuple[str, ...] = ()
     device: str = "cpu"
     precision: str = ""
+    autotune: bool = False
     axes: tuple[str, ...] = ()
     suite: str = ""
     rounds: int | None = None
@@ -83,6 +84,7 @@ def make_plan(request: Request) -> Plan:
         arms=request.engines,
         device=request.device,
         precision=request.precision,
+        autotune=request.autotune,
         rounds=request.rounds,
         seed=request.seed,
         threads=request.threads or usable_cores(),
@@ -169,6 +171,7 @@ def require_something_measurable(plan: Plan) -> None:
     """Raise with exit code 6 where no arm of the plan can run here, saying why for each."""
     from benchctl.plan.registry import load_engine, load_workload
     from benchctl.plan.schedule import arms_of_case
+    from benchctl_engines.contract import precision_availability
 
     reasons: dict[str, Availability] = {}
     workloads: dict[str, Any] = {case.workload: load_workload(case.workload) for case in plan.cases}
@@ -182,6 +185,8 @@ def require_something_measurable(plan: Plan) -> None:
             if arm.id not in [each.id for each in arms_of_case(plan, case.id)]:
                 continue
             state = engine.supports(workloads[case.workload], case.parameters)
+            if state.ok:
+                state = precision_availability(engine, arm.precision)
             if state.ok:
                 return
             reasons.setdefault(arm.id, state)

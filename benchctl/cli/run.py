@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
+    autotune_option,
     axis_option,
     complete_names,
     device_option,
@@ -48,6 +49,7 @@ LAST = "last"
 @engine_option("Engine to measure, with switches; repeatable.  [default: static, eager, numpy]")
 @device_option
 @precision_option
+@autotune_option
 @axis_option
 @click.option("--suite", default="", metavar="NAME", help="Suite to measure, as named by `list`.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of every case.")
@@ -93,6 +95,7 @@ def run(
     engines: tuple[str, ...],
     device: str,
     precision: str,
+    autotune: bool,
     axes: tuple[str, ...],
     suite: str,
     rounds: int | None,
@@ -134,6 +137,7 @@ def run(
         engines=engines,
         device=device,
         precision=precision,
+        autotune=autotune,
         axes=axes,
         suite=suite,
         rounds=rounds,
@@ -169,6 +173,7 @@ _OF_THE_PLAN = {
     "engines": "--engine",
     "device": "--device",
     "precision": "--precision",
+    "autotune": "--autotune",
     "axes": "--axis",
     "suite": "--suite",
     "rounds": "--rounds",

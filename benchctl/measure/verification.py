@@ -28,6 +28,10 @@ LATER_STEPS_SHARE = 0.01
 """How much further from float64 a loss may be after several updates, each made of the last's."""
 MOST_RELATIVE_TOLERANCE = 0.5
 """No wider factor makes a result right that is off by more than this of the largest value."""
+UNIT_ROUNDOFFS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
+"""Half the distance from 1 to the next number, by the precision that results are stored at."""
+LEAST_ROUNDOFFS = 16.0
+"""No tolerance is narrower than so many roundings of a stored result."""
 _MOST_PROBLEMS = 6
 
 
@@ -182,15 +186,20 @@ def verify_later_losses(
 def allowed_at(precision: str, tolerance: Tolerance) -> Tolerance:
     """The tolerance of products computed at another precision than strict float32.
 
-    TF32 keeps 10 of 23 bits of each factor: 1e-3 is to it what 1e-5 is to float32. A tolerance that
-    is wide already, such as that of an update behind many ReLUs, grows to half the largest value
-    and no further.
+    TF32 keeps 10 of 23 bits of each factor: 1e-3 is to it what 1e-5 is to float32. Halves round
+    every stored result besides, one after another through the layers of a network: for binary16,
+    with as many bits, 1e-2 or 20 unit roundoffs of 2^-11; bfloat16 has 3 bits fewer, so eight times
+    that. A tolerance that counts the roundings of float32 itself, of which it allows 16 roundoffs,
+    allows 16 of theirs. A tolerance that is wide already, such as that of an update behind many
+    ReLUs, grows to half the largest value and no further.
     """
     factor = TOLERANCE_FACTORS[precision]
     if factor == 1.0:
         return tolerance
     widest = max(tolerance.relative, MOST_RELATIVE_TOLERANCE)
-    return Tolerance(min(factor * tolerance.relative, widest), factor * tolerance.absolute)
+    least = LEAST_ROUNDOFFS * UNIT_ROUNDOFFS.get(precision, 0.0)
+    relative = max(min(factor * tolerance.relative, widest), least)
+    return Tolerance(relative, factor * tolerance.absolute)
 
 
 def check_output(

@@ -150,7 +150,7 @@ class WorkerService:
         # Loaded before memory is measured: the harness's own need of it is not the engine's.
         import numpy.random  # noqa: F401
 
-        from benchctl_engines.contract import EngineOptions
+        from benchctl_engines.contract import EngineOptions, precision_availability
 
         engine = self._engine
         assert engine is not None, "prepare comes after import"
@@ -158,6 +158,7 @@ class WorkerService:
         self._precision = str(options.get("precision", STRICT))
         program = cast("Program", self._workload)
         _require(engine.supports(program, case))
+        _require(precision_availability(engine, self._precision))
         self._memory.start()
         self._memory.pause()
         self._batches = self._draw_batches(input_seed)

@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 DEVICES = ("cpu", "gpu")
 """The kinds of device; `gpu:1` is the second GPU, `gpu` the first."""
 
-PRECISIONS = (STRICT, "tf32")
-"""How a GPU computes products of float32: strictly, or rounded to 10 bits for tensor cores."""
+PRECISIONS = (STRICT, "tf32", "fp16", "bf16")
+"""How a GPU computes and stores float32; see `benchctl_engines.contract.Precision`."""
+
+AUTOTUNE = "autotune"
+"""The switch by which an engine chooses its kernels by measuring them."""
 
 _GPU = re.compile(r"gpu(?::(\d+))?")
 
 
-def parse_arm(text: str, device: str = "cpu", precision: str = "") -> ArmSpec:
+def parse_arm(
+    text: str, device: str = "cpu", precision: str = "", autotune: bool = False
+) -> ArmSpec:
     """The arm that "static:entry=callable,prune=off" means.
 
     "@gpu", "@gpu:1" or "@gpu/tf32" at its end overrides `device`, and with a precision `precision`.
-    Switches are checked against those of the engine. Raises `PlanError`.
+    Switches are checked against those of the engine. `autotune` switches that on where the engine
+    has it, on a GPU. Raises `PlanError`.
     """
     body, at, own_place = text.strip().partition("@")
     device, precision = parse_place(own_place if at else device, precision)
@@ -34,6 +40,9 @@ def parse_arm(text: str, device: str = "cpu", precision: str = "") -> ArmSpec:
     engine = load_engine(engine_name)
     switches = _parse_switches(engine_name, switch_text, engine.switches()) if colon else {}
     _check_device_of_switches(engine_name, switches, engine.switches() if colon else {}, device)
+    if autotune and device != "cpu" and AUTOTUNE in engine.switches() and AUTOTUNE not in switches:
+        switches[AUTOTUNE] = "on"
+        body += f"{',' if colon else ':'}{AUTOTUNE}=on"
     arm_id = body if device == "cpu" else f"{body}@{device}"
     if precision != STRICT:
         arm_id += f"/{precision}"

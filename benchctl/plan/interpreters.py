@@ -108,9 +108,12 @@ class ForeignEngine:
     paradigm: Paradigm = "peer"
 
     def __init__(self, name: str, engine: Engine, python: str) -> None:
+        from benchctl_engines.contract import COMMON_PRECISIONS
+
         self.name = name
         self._engine = engine
         self._python = python
+        self.precisions = getattr(engine, "precisions", COMMON_PRECISIONS)
 
     def versions(self) -> Mapping[str, str]:
         """Known to its workers alone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchctl.measure.settings import MeasureSettings, settings_of
-from benchctl.plan.arms import parse_arm
+from benchctl.plan.arms import AUTOTUNE, parse_arm
 from benchctl.plan.cases import expand_cases
 from benchctl.plan.errors import PlanError, UnknownNameError
 from benchctl.plan.interpreters import with_interpreters
@@ -39,6 +39,7 @@ def build_plan(
     arms: Sequence[str] = (),
     device: str = "cpu",
     precision: str = "",
+    autotune: bool = False,
     rounds: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -58,7 +59,8 @@ def build_plan(
     measure_by_case: dict[str, dict[str, Any]] = {}
     for entry in entries:
         entry_arms = [
-            parse_arm(text, device, precision) for text in arms or entry.arms or DEFAULT_ARMS
+            parse_arm(text, device, precision, autotune)
+            for text in arms or entry.arms or DEFAULT_ARMS
         ]
         workload = load_workload(entry.workload)
         measure = {**entry.measure, **_own_threads(workload, threads)}
@@ -71,6 +73,12 @@ def build_plan(
     if not cases:
         raise PlanError("expected at least one workload to measure, received none")
     all_arms = _unique(arm for case_arms in arms_by_case.values() for arm in case_arms)
+    if autotune and not any(AUTOTUNE in arm.switches for arm in all_arms):
+        raise PlanError(
+            "autotune expected an engine of ours on a GPU, received "
+            f"{', '.join(arm.id for arm in all_arms)}",
+            "--device gpu --engine static, or leave --autotune out",
+        )
     frameworks = frameworks_among(dict.fromkeys(arm.engine for arm in all_arms))
     most_rounds = max(rounds_by_case.values())
     plan = Plan(

@@ -226,13 +226,13 @@ LAYERS = Suite(
 _ON_GPU = {"cold": False, "warm_up": {"min_seconds": 0.3, "limit_seconds": 3.0}}
 _GPU_ARMS = tuple(
     f"{engine}@gpu{precision}"
-    for precision in ("", "/tf32")
+    for precision in ("", "/tf32", "/fp16")
     for engine in ("static", "eager", "torch")
 )
 
 GPU = Suite(
     name="gpu",
-    summary="our engines and torch on a GPU, in strict float32 and in TF32",
+    summary="our engines and torch on a GPU: strict float32, TF32 and fp16",
     entries=(
         SuiteEntry(
             "xyz",
@@ -249,15 +249,15 @@ GPU = Suite(
                 "direction": ("forward", "backward"),
                 "batch": ("16",),
             },
-            arms=("static@gpu", "static@gpu/tf32"),
-            rounds=6,
+            arms=("static@gpu", "static@gpu/tf32", "static@gpu/fp16"),
+            rounds=7,
             measure=_ON_GPU,
         ),
         SuiteEntry(
             "vgg16",
             {"layout": LAYOUTS, "batch": ("1", "16"), "head": ("fc",), "mode": ("inference",)},
             arms=_GPU_ARMS,
-            rounds=8,
+            rounds=9,
             measure=_ON_GPU,
         ),
         # The float64 reference of such a step takes the CPU long: one of them must do.
@@ -265,7 +265,7 @@ GPU = Suite(
             "vgg16",
             {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
             arms=_GPU_ARMS,
-            rounds=8,
+            rounds=9,
             measure={**_ON_GPU, "check_steps": 1},
         ),
     ),

@@ -19,7 +19,7 @@ STRICT = "fp32"
 STEP_PHASES = ("forward", "backward", "update")
 """What a step does, in this order; a forward step has the first alone."""
 
-TOLERANCE_FACTORS = {STRICT: 1.0, "tf32": 100.0}
+TOLERANCE_FACTORS = {STRICT: 1.0, "tf32": 100.0, "fp16": 1000.0, "bf16": 8000.0}
 """How much further from float64 a result may be than one of strict float32, by precision."""
 
 ArmStatus = Literal[
@@ -38,8 +38,8 @@ class ArmSpec:
 
     The id reads `static`, `static:entry=callable`, `eager@gpu`, `eager@gpu:1/tf32`, `static~base`.
     `subject` names the revision of the code that runs, where a plan compares revisions
-    (`benchctl.plan.subjects`). `precision` is how products of float32 are computed: "fp32", or
-    "tf32" on a GPU, and then the id says so too.
+    (`benchctl.plan.subjects`). `precision` is how float32 is computed and stored: "fp32", or on a
+    GPU "tf32", "fp16" or "bf16", and then the id says so too.
     """
 
     id: str

@@ -20,8 +20,9 @@ Case = Mapping[str, Any]
 
 Paradigm = Literal["static", "eager", "manual", "peer"]
 Step = Literal["forward", "gradient", "training"]
-Precision = Literal["fp32", "tf32"]
-"""How products of float32 are computed: strictly, or rounded to 10 bits for tensor cores."""
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+"""How float32 is computed and stored: strictly; with the factors of products rounded to 10 bits; or
+stored in 16 bits, binary16 or bfloat16, with products summed in float32."""
 TensorKind = Literal["input", "parameter", "constant", "counter", "result"]
 Objectives = Mapping[str, tuple[str, ...]]
 """By the name of a scalar among a program's values, the parameters that it trains."""
@@ -561,6 +562,25 @@ class Engine(Protocol):
         options: EngineOptions,
     ) -> Runner:
         """Make a runner; the runner may keep and change the arrays of `parameters`."""
+
+
+COMMON_PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32")
+"""What an engine computes in on a GPU that says nothing of it."""
+
+
+def precision_availability(engine: Engine, precision: str) -> Availability:
+    """Whether an engine computes at a precision on a GPU.
+
+    Its attribute `precisions` says so.
+    """
+    known: tuple[Precision, ...] = getattr(engine, "precisions", COMMON_PRECISIONS)
+    if precision in known:
+        return AVAILABLE
+    return Availability(
+        False,
+        f"the engine {engine.name} does not compute in {precision}",
+        f"choose --precision {' or '.join(known)} for it, or another engine",
+    )
 
 
 @dataclass(frozen=True, slots=True)

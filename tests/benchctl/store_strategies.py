@@ -95,7 +95,7 @@ def runs(draw):
             draw(names),
             draw(st.sampled_from(["cpu", "gpu", "gpu:1"])),
             draw(switches),
-            precision=draw(st.sampled_from(["fp32", "tf32"])),
+            precision=draw(st.sampled_from(["fp32", "tf32", "fp16", "bf16"])),
         )
         for arm_id in sorted(draw(st.sets(names, min_size=1, max_size=3)))
     )

@@ -27,6 +27,7 @@ from benchctl.measure.verification import (
     verify_outputs,
     worst_difference,
 )
+from benchctl_engines.primitives.half_storage import rounded
 from benchctl_workloads import Tolerance
 
 CASE = {"elements": 4, "mode": "gradient"}
@@ -243,6 +244,50 @@ def test_tf32_may_be_a_hundred_times_further_off_but_never_by_half(relative, exp
     assert wider.relative == pytest.approx(expected)
     assert wider.absolute == pytest.approx(1e-5)
     assert wider.relative <= max(relative, MOST_RELATIVE_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("precision", "relative", "expected"),
+    [
+        ("fp16", 1e-5, 1e-2),
+        ("bf16", 1e-5, 8e-2),
+        ("fp16", 0.2, 0.5),
+        ("bf16", 0.8, 0.8),
+        # 16 roundoffs of float32, and as many of a half.
+        ("fp16", 2.0**-20, 2.0**-7),
+        ("bf16", 2.0**-20, 2.0**-4),
+    ],
+)
+def test_halves_round_what_they_store(precision, relative, expected):
+    wider = allowed_at(precision, Tolerance(relative, 1e-9))
+    assert wider.relative == pytest.approx(expected)
+    assert wider.absolute == pytest.approx({"fp16": 1e-6, "bf16": 8e-6}[precision])
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp16", "float16"), ("bf16", "bfloat16")])
+def test_layers_of_halves_pass_as_such_and_not_with_fewer_bits(precision, dtype):
+    """Sixteen products one after another, as in VGG16, every result rounded."""
+    rng = np.random.default_rng(0)
+    exact = rng.standard_normal((32, 128))
+    weights = [rng.standard_normal((128, 128)) / 8 for _ in range(16)]
+    found, coarse = exact, exact
+    for each in weights:
+        exact = np.maximum(exact @ each, 0)
+        found = np.maximum(rounded(found, dtype) @ rounded(each, dtype).astype(np.float64), 0)
+        coarse = with_fewer_bits(np.maximum(coarse @ with_fewer_bits(each, dtype), 0), dtype)
+    tolerance = allowed_at(precision, Tolerance(relative=1e-5))
+    assert not check_output(
+        "y", rounded(found, dtype), exact, allowed_at("tf32", Tolerance(1e-5))
+    ).ok
+    assert check_output("y", rounded(found, dtype), exact, tolerance).ok
+    assert not check_output("y", coarse, exact, tolerance).ok
+
+
+def with_fewer_bits(array, dtype):
+    """Rounded to four bits fewer than the half has."""
+    bits = {"float16": 7, "bfloat16": 4}[dtype]
+    digits, exponents = np.frexp(array)
+    return np.ldexp(np.round(digits * 2**bits) / 2**bits, exponents)
 
 
 def rounded_to_tf32(array):

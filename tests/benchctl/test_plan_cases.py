@@ -183,7 +183,7 @@ class TestArms:
         assert arms.parse_arm(arm.id) == arm
 
     @pytest.mark.parametrize(
-        "text", ["eager@gpu:1", "eager@gpu/tf32", "static:replay=off@gpu:3/tf32"]
+        "text", ["eager@gpu:1", "eager@gpu/tf32", "eager@gpu/bf16", "static:replay=off@gpu:3/fp16"]
     )
     def test_a_gpu_by_number_and_its_precision_are_part_of_the_id(self, text: str) -> None:
         arm = arms.parse_arm(text, "cpu", "")
@@ -214,7 +214,10 @@ class TestArms:
             ("static:prune=on,prune=off", "prune of engine static is given twice"),
             ("static@gqu", 'expected cpu, gpu or gpu:N, received "gqu". Did you mean gpu?'),
             ("static@gpu:x", 'expected cpu, gpu or gpu:N, received "gpu:x"'),
-            ("static@gpu/tf23", 'fp32 or tf32, received "tf23". Did you mean tf32?'),
+            (
+                "static@gpu/tf23",
+                'or fp16 or bf16, received "tf23". Did you mean tf32?',
+            ),
             ("static:replay=off", "switch replay of engine static is for device gpu, received cpu"),
             ("static@cpu/tf32", "precision tf32 expected a GPU, received device cpu"),
         ],

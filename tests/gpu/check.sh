@@ -42,11 +42,15 @@ part verify 55 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu 
     --engine static --engine eager --engine numpy --engine torch \
     -a image_size=32 -a width=32 -a layout=NCHW,NHWC -a size=3x4,200x200 \
     -a mode=inference,training -a direction=forward,backward
-part profile 35 "$python" -m benchctl profile vgg16 --device gpu --engine static --engine eager \
+part profile 30 "$python" -m benchctl profile vgg16 --device gpu --engine static --engine eager \
     -a mode=training -a batch=16 --steps 5 --store "$folder"
-part energy 45 "$python" -m benchctl run vgg16 --device gpu --engine static --energy --rounds 2 \
+part energy 40 "$python" -m benchctl run vgg16 --device gpu --engine static --energy --rounds 2 \
     -a mode=inference -a batch=4 --store "$folder"
-part suite 160 "$python" -m benchctl run gpu --budget 110s --store "$folder" \
+part halves 30 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu --precision fp16 \
+    --engine static --engine eager --engine torch --engine static@gpu/bf16 \
+    -a image_size=32 -a width=32 -a layout=NHWC -a size=200x200 \
+    -a mode=inference,training -a direction=forward,backward
+part suite 140 "$python" -m benchctl run gpu --budget 95s --store "$folder" \
     --json "$folder/suite.json"
 "$python" -m benchctl show last --store "$folder" --full >"$folder/suite.txt" 2>&1
 exit "$worst"

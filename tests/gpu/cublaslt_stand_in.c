@@ -1,6 +1,7 @@
 // The part of cuBLASLt that benchctl calls, on the CPU and one number at a time.
 //
 // With HAVE_HEADER it is compiled against NVIDIA's own header, which then checks every prototype.
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ _Static_assert(CUBLASLT_EPILOGUE_DEFAULT == 1 && CUBLASLT_EPILOGUE_RELU == 2, ""
 _Static_assert(CUBLASLT_EPILOGUE_BIAS == 4 && CUBLASLT_EPILOGUE_RELU_BIAS == 6, "");
 _Static_assert(CUBLAS_COMPUTE_32F == 68 && CUBLAS_COMPUTE_32F_FAST_TF32 == 77, "");
 _Static_assert(CUBLAS_COMPUTE_64F == 70 && CUDA_R_32F == 0 && CUDA_R_64F == 1, "");
+_Static_assert(CUDA_R_16F == 2 && CUDA_R_16BF == 14, "");
 _Static_assert(sizeof(cublasLtMatmulHeuristicResult_t) == 96, "");
 #else
 typedef int cublasStatus_t, cublasComputeType_t, cudaDataType_t;
@@ -40,7 +42,8 @@ typedef struct {
 #endif
 
 enum { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15, MAGIC = 0x10c41 };
-enum { WORKSPACE_BYTES = 4096 };
+enum { WORKSPACE_BYTES = 4096, GUESSES = 3 };
+enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14, COMPUTE_32F = 68 };
 
 struct desc {
     int compute, scale, transposed[2];
@@ -151,22 +154,62 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmulAlgoGetHeuristic(
     struct desc *operation = (struct desc *)desc;
     struct preference *wish = (struct preference *)pref;
     *found = 0;
-    if ((intptr_t)handle != MAGIC || asked != 1 || !a || !b || !c || c != d) return INVALID_VALUE;
+    if ((intptr_t)handle != MAGIC || asked < 1 || !a || !b || !c || c != d) return INVALID_VALUE;
     if (wish->workspace < WORKSPACE_BYTES || wish->alignment[3] != 16) return INVALID_VALUE;
     if (operation->epilogue & 4 && !operation->bias) return INVALID_VALUE;
     // As the real one may: nothing follows a product in double precision.
     if (operation->scale == 1 && operation->epilogue != 1) return NOT_SUPPORTED;
-    memset(results, 0, sizeof *results);
-    results->algo.data[0] = MAGIC;
-    results->algo.data[7] = MAGIC;
-    results->workspaceSize = WORKSPACE_BYTES;
-    *found = 1;
+    // Halves are summed in float32, and so are their factors.
+    int type = ((struct layout *)a)->type;
+    int half = type == R_16F || type == R_16BF;
+    if (half && (operation->scale != R_32F || operation->compute != COMPUTE_32F))
+        return NOT_SUPPORTED;
+    *found = asked < GUESSES ? asked : GUESSES;
+    memset(results, 0, asked * sizeof *results);
+    for (int i = 0; i < *found; i++) {
+        results[i].algo.data[0] = results[i].algo.data[7] = MAGIC;
+        results[i].algo.data[1] = i;
+        results[i].workspaceSize = WORKSPACE_BYTES;
+    }
     return SUCCESS;
+}
+
+static double number(int type, const void *p, int64_t place) {
+    if (type == R_64F) return ((const double *)p)[place];
+    if (type == R_32F) return ((const float *)p)[place];
+    uint16_t bits = ((const uint16_t *)p)[place];
+    if (type == R_16BF) {
+        uint32_t word = (uint32_t)bits << 16;
+        float value;
+        memcpy(&value, &word, 4);
+        return value;
+    }
+    int exponent = bits >> 10 & 31, digits = bits & 1023;
+    double size = exponent ? ldexp(1024 + digits, exponent - 25) : ldexp(digits, -24);
+    return bits & 0x8000 ? -size : size;
+}
+
+// Halves are given numbers that they hold exactly: rounding is the real library's.
+static void put(int type, void *p, int64_t place, double value) {
+    if (type == R_64F) {
+        ((double *)p)[place] = value;
+    } else if (type == R_32F) {
+        ((float *)p)[place] = (float)value;
+    } else if (type == R_16BF) {
+        float exact = (float)value;
+        uint32_t word;
+        memcpy(&word, &exact, 4);
+        ((uint16_t *)p)[place] = (uint16_t)(word >> 16);
+    } else {
+        int exponent, digits = (int)(frexp(fabs(value), &exponent) * 2048);
+        int bits = value == 0 ? 0 : (exponent + 14) << 10 | (digits - 1024);
+        ((uint16_t *)p)[place] = (uint16_t)(bits | (value < 0 ? 0x8000 : 0));
+    }
 }
 
 static double at(const struct layout *l, const void *p, int batch, uint64_t row, uint64_t column) {
     int64_t place = batch * l->stride + (int64_t)column * l->leading + (int64_t)row;
-    return l->type ? ((const double *)p)[place] : ((const float *)p)[place];
+    return number(l->type, p, place);
 }
 
 cublasStatus_t CUBLASWINAPI cublasLtMatmul(
@@ -198,13 +241,10 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmul(
                            (t[1] ? at(right, B, z, j, k) : at(right, B, z, k, j));
                 sum *= scale;
                 if (keep != 0) sum += keep * at(add, C, z, i, j);
-                if (operation->epilogue & 4) sum += ((const float *)operation->bias)[i];
+                if (operation->epilogue & 4) sum += number(out->type, operation->bias, i);
                 if (operation->epilogue & 2 && sum < 0) sum = 0;
                 int64_t place = z * out->stride + (int64_t)j * out->leading + (int64_t)i;
-                if (out->type)
-                    ((double *)D)[place] = sum;
-                else
-                    ((float *)D)[place] = (float)sum;
+                put(out->type, D, place, sum);
             }
     return SUCCESS;
 }

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from benchctl_engines.devices.cuda import cublaslt, libraries
 from benchctl_engines.devices.cuda.cublaslt import CublasLt, Descriptors, column_major
 from benchctl_engines.gpu.driver import DeviceError, MatmulRequest, NoPlanError
+from benchctl_engines.primitives.half_storage import from_bits, to_bits
 
 STREAM = 0x5000
 SOURCE = Path(__file__).with_name("cublaslt_stand_in.c")
@@ -36,6 +37,18 @@ REQUESTS = st.builds(
     relu=st.booleans(),
     precision=st.sampled_from(["fp32", "tf32"]),
 )
+HALF_REQUESTS = st.builds(
+    MatmulRequest,
+    *(st.integers(1, 4),) * 3,
+    st.sampled_from(["float16", "bfloat16"]),
+    transpose_a=st.booleans(),
+    transpose_b=st.booleans(),
+    batch=st.integers(1, 2),
+    accumulate_scale=st.sampled_from([0.0, 1.0]),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    precision=st.sampled_from(["fp16", "bf16"]),
+)
 
 
 def operands_of(r):
@@ -47,7 +60,8 @@ def operands_of(r):
         (r.batch, r.m, r.n),
         (r.n,),
     ]
-    return [rng.standard_normal(shape).astype(r.dtype) for shape in shapes]
+    dtype = "float64" if r.dtype == "float64" else "float32"
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
 def expected_of(r, a, b, c, bias):
@@ -95,6 +109,13 @@ def stand_in(tmp_path_factory):
     return ctypes.CDLL(str(library))
 
 
+@pytest.fixture(scope="module")
+def products_of_a_module(stand_in):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cublaslt, "load_library", lambda name, majors: stand_in)
+        return CublasLt(13)
+
+
 @pytest.fixture
 def products(stand_in, monkeypatch):
     monkeypatch.setattr(cublaslt, "load_library", lambda name, majors: stand_in)
@@ -130,6 +151,33 @@ def test_every_argument_is_where_the_library_looks_for_it(products):
         np.testing.assert_allclose(found, expected, rtol=error, atol=error)
 
     check()
+
+
+@settings(max_examples=40, deadline=None)
+@given(HALF_REQUESTS)
+def test_halves_are_multiplied_in_float32(products_of_a_module, r):
+    """Small whole numbers, so that nothing is rounded."""
+    rng = np.random.default_rng([r.m, r.n, r.k, r.batch])
+    operands = [rng.integers(-3, 4, each.shape).astype(np.float32) for each in operands_of(r)]
+    expected = expected_of(r, *operands)
+    a, b, c, bias = (to_bits(each, r.dtype) for each in operands)
+    out = np.full((r.batch, r.m, r.n), 0xFFFF, np.uint16)
+    given = [out, a, b] + ([c] if r.accumulate_scale else []) + ([bias] if r.bias else [])
+    plan = products_of_a_module.plan(r, lambda: STREAM)
+    space = np.zeros(plan.workspace_bytes, np.uint8)
+    plan.run([each.ctypes.data for each in given], space.ctypes.data)
+    np.testing.assert_array_equal(from_bits(out, r.dtype), expected)
+
+
+def test_a_request_may_ask_for_a_later_guess(products):
+    def request(place):
+        return MatmulRequest(3, 2, 4, "float32", plan=place)
+
+    plans = [products.plan(request(place), lambda: STREAM) for place in range(3)]
+    assert [each.name for each in plans] == ["cublaslt", "cublaslt plan 1", "cublaslt plan 2"]
+    assert [each._found.algorithm[1] for each in plans] == [0, 1, 2]
+    with pytest.raises(NoPlanError, match="nothing found"):
+        products.plan(request(3), lambda: STREAM)
 
 
 def test_a_sum_may_be_written_over_its_own_addend(products):
@@ -188,14 +236,23 @@ def attribute(library, kind, described, number, ctype):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "precision", "compute"),
-    [("float32", "fp32", 68), ("float32", "tf32", 77), ("float64", "fp32", 70)],
+    ("dtype", "precision", "types"),
+    [
+        ("float32", "fp32", (68, 0, 0)),
+        ("float32", "tf32", (77, 0, 0)),
+        ("float64", "fp32", (70, 1, 1)),
+        ("float16", "fp16", (68, 0, 2)),
+        ("bfloat16", "bf16", (68, 0, 14)),
+    ],
 )
-def test_the_real_library_keeps_what_it_is_told(real, dtype, precision, compute):
+def test_the_real_library_keeps_what_it_is_told(real, dtype, precision, types):
     r = MatmulRequest(2, 3, 5, dtype, True, False, 4, True, True, precision=precision)
     made = Descriptors(real, r)
     operation = [attribute(real, "MatmulDesc", made.operation, n, ctypes.c_int) for n in (0, 3, 4)]
+    compute, scale, stored = types
     assert operation == [compute, 0, 1]
+    assert attribute(real, "MatmulDesc", made.operation, 1, ctypes.c_int) == scale
+    assert attribute(real, "MatrixLayout", made.left, 0, ctypes.c_uint32) == stored
     assert attribute(real, "MatmulDesc", made.operation, 7, ctypes.c_uint32) == 6
     for layout, sizes in ((made.left, (3, 5, 3)), (made.right, (2, 5, 2)), (made.out, (3, 2, 3))):
         found = [attribute(real, "MatrixLayout", layout, n, ctypes.c_int64) for n in (2, 3, 4)]

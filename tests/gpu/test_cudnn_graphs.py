@@ -104,10 +104,13 @@ class Graph:
 class Library:
     __version__ = "1.26.0"
     cudnnGraphNotSupportedError = NotSupportedError  # noqa: N815
-    data_type = SimpleNamespace(FLOAT="float", DOUBLE="double")
+    data_type = SimpleNamespace(FLOAT="float", DOUBLE="double", HALF="half", BFLOAT16="bfloat16")
     heur_mode = SimpleNamespace(A="a", FALLBACK="fallback")
     numerical_note = SimpleNamespace(
-        TENSOR_CORE="tensor core", DOWN_CONVERT_INPUTS="rounded", NONDETERMINISTIC="varying"
+        TENSOR_CORE="tensor core",
+        DOWN_CONVERT_INPUTS="rounded",
+        NONDETERMINISTIC="varying",
+        REDUCED_PRECISION_REDUCTION="short sums",
     )
 
     def __init__(self):
@@ -193,6 +196,7 @@ def test_strict_float32_strikes_out_what_is_not(library):
     for precision, dtype, expected in (
         ("fp32", "float32", strict),
         ("tf32", "float32", {"varying"}),
+        ("fp16", "float32", strict),
         ("fp32", "float64", {"varying"}),
     ):
         cudnn_plans.convolution_plan(request_of(precision=precision, dtype=dtype), FACTS, 7)
@@ -200,6 +204,18 @@ def test_strict_float32_strikes_out_what_is_not(library):
         assert set(graph.struck) == expected
         types = {graph.said[f"{name}_data_type"] for name in ("io", "intermediate", "compute")}
         assert types == {"double" if dtype == "float64" else "float"}
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [("float16", "half"), ("bfloat16", "bfloat16")])
+def test_halves_are_summed_in_float32_and_rounded_at_the_end(library, dtype, stored):
+    asked = request_of(precision="fp16", dtype=dtype, bias=True, relu=True)
+    cudnn_plans.convolution_plan(asked, FACTS, 7)
+    [graph] = library.graphs
+    assert set(graph.struck) == {"varying", "short sums"}
+    assert graph.said["io_data_type"] == stored
+    assert graph.said["compute_data_type"] == graph.said["intermediate_data_type"] == "float"
+    ends = [*graph.tensors.values(), graph.result]
+    assert {each.said["data_type"] for each in ends} == {stored}
 
 
 def test_bias_and_relu_belong_to_the_graph(library):
@@ -218,20 +234,30 @@ def test_the_first_plan_that_can_be_built_runs_at_the_addresses(library):
     plan.run((11, 12, 13, 14), 99)
     assert graph.executed == [({1: 11, 2: 12, 3: 13, 4: 14}, 99, 2, 1001)]
     assert set(graph.tensors) | {graph.result.said["uid"]} == {1, 2, 3, 4}
-    offers = plan.offers()
-    assert [each.index for each in offers] == [2, 3]
-    plan.choose(offers[1])
-    assert plan.workspace_bytes == 300
-    plan.run((11, 12, 13, 14), 99)
-    assert graph.executed[-1][2] == 3
+
+
+def test_a_request_may_ask_for_a_later_plan(library):
+    first, second = (
+        cudnn_plans.convolution_plan(request_of(plan=place), FACTS, 7) for place in (0, 1)
+    )
+    assert (second.name, second.workspace_bytes) == ("cudnn 9.28.1 eng3", 300)
+    second.run((11, 12, 13), 99)
+    first.run((11, 12, 13), 99)
+    [graph] = library.graphs
+    assert [each[2] for each in graph.executed] == [3, 2]
+    assert graph.built == [0, 1, 2, 3]
+    with pytest.raises(NoPlanError, match="cuDNN has 2 plans, asked for number 3"):
+        cudnn_plans.convolution_plan(request_of(plan=2), FACTS, 7)
+    assert graph.built == [0, 1, 2, 3]
 
 
 def test_plans_are_made_once_and_a_stream_has_one_handle(library):
-    first = cudnn_plans.convolution_plan(request_of(), FACTS, 7)
-    assert cudnn_plans.convolution_plan(request_of(), FACTS, 7) is first
-    other_stream = cudnn_plans.convolution_plan(request_of(), FACTS, 8)
-    other_limit = cudnn_plans.convolution_plan(request_of(), FACTS, 7, 5)
-    assert len({id(each) for each in (first, other_stream, other_limit)}) == 3
+    for _ in range(2):
+        cudnn_plans.convolution_plan(request_of(), FACTS, 7)
+    assert len(library.graphs) == 1
+    cudnn_plans.convolution_plan(request_of(), FACTS, 8)
+    cudnn_plans.convolution_plan(request_of(), FACTS, 7, 5)
+    assert len(library.graphs) == 3
     assert library.streams == {1001: 7, 1002: 8}
 
 

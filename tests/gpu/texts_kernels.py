@@ -14,7 +14,7 @@ from texts import generated
 from benchctl_engines.kernels.loop_source import Instruction, Loop
 from benchctl_engines.kernels.table import KernelRequest
 from benchctl_engines.primitives.primitive import PRIMITIVES
-from benchctl_engines.primitives.specs import spec
+from benchctl_engines.primitives.specs import HALVES, spec
 
 FLOATS = ("float32", "float64")
 WIDE = 2**31
@@ -133,9 +133,31 @@ def pooling(dtype: str, images: int) -> Iterator[Asked]:
         yield "average_pool2d_gradient", [g], {**attributes, "input_shape": shape}
 
 
+def halves() -> Iterator[Asked]:
+    """One of each kernel; both types have the same text, so most of it in one of them."""
+    for dtype in HALVES:
+        x, mask, labels = spec((64, 32), dtype), spec((64, 32), "bool"), spec((64,), "int64")
+        yield "exp", [x], {}
+        yield "add", [x, spec((32,), dtype)], {}
+        yield "cast", [spec((64, 32), "float32")], {"dtype": dtype}
+        yield "cast", [x], {"dtype": "float32"}
+        yield "sum", [x], {"axes": (1,), "keepdims": False}
+    yield "where", [mask, x, x], {}
+    yield "greater", [x, x], {}
+    chain = [Instruction("multiply", (0, 1)), Instruction("relu_gradient", (2, 1))]
+    yield _loop((64, 32), dtype, [x, x], [(0, 1)] * 2, chain, (2, 3), (3,))
+    yield "sum", [spec((9000, 6), dtype)], {"axes": (0,), "keepdims": False}
+    yield "max", [spec((6, 9000), dtype)], {"axes": (1,), "keepdims": False}
+    yield "transpose", [spec((40, 50), dtype)], {"axes": (1, 0)}
+    yield "slice", [x], {"starts": (1, 2), "stops": (6, 7), "steps": (2, 1)}
+    yield "softmax_cross_entropy", [x, labels], {}
+    yield "softmax_cross_entropy_gradient", [x, x, labels, spec((), dtype)], {}
+    yield from pooling(dtype, 2)
+
+
 def asked() -> Iterator[Asked]:
     """All of the above."""
-    for group in (elementwise, fused, reductions, shaping, others):
+    for group in (elementwise, fused, reductions, shaping, others, halves):
         yield from group()
 
 

@@ -18,6 +18,7 @@ from ..primitives.specs import TensorSpec
 
 if TYPE_CHECKING:
     from ..gpu.driver import Driver
+    from ..kernels.table import Tuner
 
 POOLED_BYTES = 128 * 1024
 """Arrays of at least this size come from the pool: malloc maps them anew (M_MMAP_THRESHOLD)."""
@@ -191,6 +192,7 @@ class Device:
     pooled_bytes = POOLED_BYTES
     driver: Driver | None = None
     precision: Precision = "fp32"
+    tuner: Tuner | None = None
 
     def __init__(
         self,
@@ -221,8 +223,8 @@ class Device:
             found = self._kinds[spec] = Kind(spec, self)
         return found
 
-    def from_host(self, array: Array) -> Array:
-        """The array as the device's kernels take it: itself."""
+    def from_host(self, array: Array, dtype: str = "") -> Array:
+        """The array as the device's kernels take it: itself; `dtype` where another than its own."""
         return array
 
     def to_host(self, array: Array) -> Array:

@@ -17,12 +17,14 @@ from ..contract import (
     StepProfile,
     objectives_of,
 )
+from ..devices.cuda.autotune import tuner_for
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.device import CudaDevice
 from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
 from ..devices.phase_clock import DeviceMarks, medians, timed_seconds
 from .engine import EagerRunner, EagerVocabulary, UpdatingRunner
+from .masters import SeenParameters
 from .multi_tensor import MultiTensor, Rule
 from .phases import phases_entered, time_phases
 from .profile import profile_steps
@@ -62,6 +64,7 @@ class _OnCuda(EagerRunner):
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
+        self._tuner = device.tuner = tuner_for(options, self._driver)
         super().__init__(*(*arguments, device))
         self._many: MultiTensor | None = None
         if options.switches.get("multi_tensor", "on") == "on":
@@ -71,22 +74,24 @@ class _OnCuda(EagerRunner):
 
     def issue(self) -> None:
         """Issue one step."""
+        if isinstance(self._seen, SeenParameters):
+            self._seen.begin_step()
         super().step()
 
     def step(self) -> None:
         """Do one step, and wait until the device has done it."""
-        super().step()
+        self.issue()
         self._driver.synchronize()
 
-    def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
+    def _update(self, sources: list[Tensor], found: list[Tensor | None], rate: float) -> None:
         """All parameters by one launch: their gradients are all there when backward ends."""
         if self._many is None:
-            super()._update(sources, found)
+            super()._update(sources, found, rate)
             return
         pairs = [(s, g) for s, g in zip(sources, found, strict=True) if g is not None]
         with no_grad():
             self._many.subtract_scaled(
-                [target for target, _ in pairs], [given for _, given in pairs], self._rate
+                [target for target, _ in pairs], [given for _, given in pairs], rate
             )
 
     def device_clock(self) -> DeviceClock:
@@ -103,8 +108,10 @@ class _OnCuda(EagerRunner):
         """Kernels used so far, the pool's peak, and the device."""
         found = super().facts()
         counts = {"pool_peak_bytes": found.counts["pool_peak_bytes"]}
-        notes = (device_words(self._driver), precision_words(self.device.precision))
-        return replace(found, notes=notes, counts=counts)
+        precision = precision_words(self.device.precision, self._kind)
+        notes = [device_words(self._driver), precision]
+        notes += [] if self._tuner is None else [self._tuner.note()]
+        return replace(found, notes=tuple(notes), counts=counts)
 
     def profile(self, steps: int) -> StepProfile:
         """Device times of the launches, in the order in which they are issued."""

@@ -18,6 +18,7 @@ from ..contract import (
     EngineOptions,
     Objectives,
     Paradigm,
+    Precision,
     Program,
     RunnerFacts,
     StepProfile,
@@ -28,22 +29,25 @@ from ..contract import (
 )
 from ..devices.availability import device_availability, gpu_index
 from ..devices.cpu import Device
+from ..devices.gpu_switches import AUTOTUNE
 from ..devices.launch_clock import LaunchClock
 from ..devices.phase_clock import HostMarks, medians
 from ..kernels.code_cache import use_directory
 from ..kernels.compile_tally import TALLY
 from ..kernels.convolution_choice import CONVOLUTION, NAME, left_out
+from ..primitives.half_storage import loss_scale, stored_dtype
 from ..primitives.randomness import random
 from ..primitives.state import assign_sub_scaled
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from . import control_flow
 from .entries import Leaf
+from .masters import SeenParameters, seen_parameters, unscaled
 from .nan_watch import NanWatch
 from .partial_walks import gradients_of_each
 from .phases import phases_entered, time_phases
 from .profile import profile_steps
 from .tape import gradients, no_grad
-from .tensor import Tensor, add, divide, multiply, subtract, tensor
+from .tensor import Tensor, add, divide, half_tensor, multiply, subtract, tensor
 from .tensor import sum as tensor_sum
 
 SWITCHES = {
@@ -55,6 +59,7 @@ SWITCHES = {
         "off", ("on", "off"), "stop at the first result with a NaN, naming the line that made it"
     ),
     NAME: CONVOLUTION,
+    "autotune": AUTOTUNE,
 }
 
 
@@ -115,7 +120,6 @@ class EagerRunner:
         self._arrays = (parameters, inputs)
         self._program = workload.program
         self._kind = workload.step(case)
-        self._rate = workload.learning_rate(case)
         if device is None:
             use_directory(options.cache_directory)
             pooled = options.switches.get("pool", "on") == "on"
@@ -125,6 +129,9 @@ class EagerRunner:
         self.device = device
         self._ops = EagerVocabulary(device, options.seed)
         self._parameters: dict[str, Tensor] = {}
+        self._seen: Mapping[str, Tensor] = self._parameters
+        self._scale = loss_scale(device.precision)
+        self._rate = workload.learning_rate(case)
         self._inputs: dict[str, Tensor] = {}
         self._wanted: tuple[str, ...] = ()
         self._gradient_names: list[str] = []
@@ -138,7 +145,15 @@ class EagerRunner:
         parameters, inputs = self._arrays
         self._wanted = self._wanted_names()
         self._gradient_names = [f"grad_{name}" for name in self._wanted]
-        self._parameters = {name: self._wrap(name, array) for name, array in parameters.items()}
+        if self._kind == "training":
+            self._parameters = {
+                name: tensor(array, requires_grad=name in self._wanted, device=self.device)
+                for name, array in parameters.items()
+            }
+            self._seen = seen_parameters(self._parameters, self.device.precision)
+        else:
+            self._parameters = {name: self._wrap(name, array) for name, array in parameters.items()}
+            self._seen = self._parameters
         self.load(inputs)
 
     def _wanted_names(self) -> tuple[str, ...]:
@@ -148,7 +163,11 @@ class EagerRunner:
         return self._workload.differentiate(self._case) if self._kind == "gradient" else ()
 
     def _wrap(self, name: str, array: Array) -> Tensor:
-        return tensor(array, requires_grad=name in self._wanted, device=self.device)
+        wanted, own = name in self._wanted, array.dtype.name
+        stored = stored_dtype(own, self.device.precision)
+        if stored != own:
+            return half_tensor(array, stored, self.device, wanted)
+        return tensor(array, requires_grad=wanted, device=self.device)
 
     def compile(self) -> None:
         """Nothing: kernels are chosen when an operation first runs."""
@@ -167,28 +186,32 @@ class EagerRunner:
         self._steps += 1
         if self._kind == "forward":
             with no_grad():
-                outputs = self._program(self._ops, self._parameters, self._inputs, self._case)
+                outputs = self._program(self._ops, self._seen, self._inputs, self._case)
             self._results = outputs.values
             return
-        outputs = self._program(self._ops, self._parameters, self._inputs, self._case)
+        outputs = self._program(self._ops, self._seen, self._inputs, self._case)
         seeds = None if outputs.seed is None else [outputs.seed]
+        # A seed that the program gives has a size of its own.
+        scale = self._scale if seeds is None else 1.0
+        if scale != 1.0:
+            seeds = [scale]
         found = gradients(outputs.objective, self._sources, seeds)
         self._results = outputs.values
         if self._kind == "training":
             refuse_updates(outputs)
             del outputs
-            self._update(self._sources, found)
+            self._update(self._sources, found, self._rate / scale)
         else:
-            self._gradients = found
+            self._gradients = found if scale == 1.0 else unscaled(found, scale)
 
-    def _update(self, sources: list[Tensor], found: list[Tensor | None]) -> None:
+    def _update(self, sources: list[Tensor], found: list[Tensor | None], rate: float) -> None:
         with no_grad():
             # Each gradient goes as soon as it is used.
             found.reverse()
             for source in sources:
                 gradient = found.pop()
                 if gradient is not None:
-                    assign_sub_scaled(source, gradient, scale=self._rate)
+                    assign_sub_scaled(source, gradient, scale=rate)
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
@@ -260,13 +283,15 @@ class UpdatingRunner(EagerRunner):
         self._ops.begin_step(self._steps)
         self._steps += 1
         parameters = self._parameters
-        outputs = self._program(self._ops, parameters, self._inputs, self._case)
-        found = gradients_of_each(
-            [
-                (outputs.values[objective], [parameters[name] for name in names])
-                for objective, names in self._objectives.items()
-            ]
-        )
+        outputs = self._program(self._ops, self._seen, self._inputs, self._case)
+        pairs = [
+            (outputs.values[objective], [parameters[name] for name in names])
+            for objective, names in self._objectives.items()
+        ]
+        if self._scale == 1.0:
+            found = gradients_of_each(pairs)
+        else:
+            found = unscaled(gradients_of_each(pairs, self._scale), self._scale)
         given = {}
         for name, gradient in zip(self._wanted, found, strict=True):
             if gradient is None:
@@ -278,6 +303,8 @@ class UpdatingRunner(EagerRunner):
                 self._ops, parameters, given, self._case
             )
         for name, value in new_parameters(outputs.updates, updated, parameters).items():
+            if isinstance(self._seen, SeenParameters):
+                value = self._seen.widened(name, value)
             made = parameters[name] = Tensor(value.array, value.kind)
             if name in self._wanted:
                 made.entry = Leaf(made)
@@ -308,6 +335,7 @@ class EagerEngine:
 
     name = "eager"
     paradigm: Paradigm = "eager"
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
 
     def versions(self) -> Mapping[str, str]:
         """Libraries that decide the speed."""
@@ -337,7 +365,7 @@ class EagerEngine:
         return AVAILABLE
 
     def switches(self) -> Mapping[str, Switch]:
-        """The pool, multi-tensor launches, the look for NaNs, the choice of convolutions."""
+        """The pool, multi-tensor launches, the look for NaNs, and how kernels are chosen."""
         return SWITCHES
 
     def prepare(

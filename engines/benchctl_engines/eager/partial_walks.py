@@ -39,28 +39,29 @@ class _Part:
 
 
 def gradients_of_each(
-    objectives: Sequence[tuple[Tensor, Sequence[Tensor]]],
+    objectives: Sequence[tuple[Tensor, Sequence[Tensor]]], seed: float | None = None
 ) -> list[Tensor | None]:
     """Gradients of each scalar with respect to its own leaves, in the order given.
 
-    None where a scalar does not depend on a leaf. The tape is released by the last walk.
+    None where a scalar does not depend on a leaf. The tape is released by the last walk. `seed` is
+    the gradient of each scalar itself, 1 where it is None.
     """
     if len(objectives) == 1:
-        return gradients(*objectives[0])
+        return gradients(*objectives[0], None if seed is None else [seed])
     found: list[Tensor | None] = []
     for place, (output, leaves) in enumerate(objectives):
-        found += _gradients_of_some(output, leaves, place == len(objectives) - 1)
+        found += _gradients_of_some(output, leaves, place == len(objectives) - 1, seed)
     return found
 
 
 def _gradients_of_some(
-    output: Tensor, leaves: Sequence[Tensor], releasing: bool
+    output: Tensor, leaves: Sequence[Tensor], releasing: bool, seed: float | None
 ) -> list[Tensor | None]:
     parts = _parts(output.entry, {each.entry for each in leaves})
     start = parts.get(output.entry)
     if start is None:
         return [None] * len(leaves)
-    seed = seed_of(output, None).array
+    seed = seed_of(output, seed).array
     before = mode.recording, mode.releasing, mode.plain
     mode.recording, mode.releasing, mode.plain = False, releasing, not output.device.hooks
     try:

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..contract import Array
 from ..devices.cpu import Device
-from ..kernels.table import KernelRequest, kernel_words, select
+from ..gpu.array import DeviceArray
+from ..kernels.table import KernelRequest, kernel_words, prepared_kernel
 from ..primitives import elementwise
 from ..primitives.primitive import Primitive
-from ..primitives.specs import TensorSpec, spec
+from ..primitives.specs import TensorSpec, spec, stated_dtype
 from .pullbacks import Pullback, compiled_pullback
 
 NO_ATTRIBUTES: Mapping[str, Any] = {}
@@ -67,11 +68,11 @@ class Plan:
             device.driver,
             device.precision,
             device.left_out,
+            tuner=device.tuner,
         )
-        kernel = select(primitive.name, device.name, request)
-        prepared = kernel.prepare(request)
+        row, prepared = prepared_kernel(primitive.name, device.name, request)
         self.run = prepared.run
-        self.kernel = kernel_words(primitive.name, kernel.name, prepared)
+        self.kernel = kernel_words(primitive.name, row, prepared)
         device.kernel_names[self.kernel] = None
         self.workspace = (
             spec((prepared.workspace_bytes,), "uint8") if prepared.workspace_bytes else None
@@ -129,6 +130,8 @@ def accumulated(total: Array, contribution: Array, owned: bool, device: Device) 
     return out
 
 
-def array_spec(array: Array) -> TensorSpec:
-    """The spec of an array."""
-    return spec(array.shape, array.dtype.name)
+def array_spec(array: Any) -> TensorSpec:
+    """The spec of an array; raises `ShapeError` for one of a dtype that a program may not state."""
+    if isinstance(array, DeviceArray):
+        return array.spec
+    return spec(array.shape, stated_dtype(array.dtype.name))

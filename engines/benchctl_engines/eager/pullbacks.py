@@ -79,7 +79,9 @@ def _launch_lines(index: int, call: TracedCall, called: Plan, bound: dict[str, A
         if isinstance(name, str):
             operands.append(name)
         else:
-            bound[f"c{index}_{place}"] = called.device.from_host(name)
+            bound[f"c{index}_{place}"] = called.device.from_host(
+                name, called.input_specs[place].dtype
+            )
             operands.append(f"c{index}_{place}")
     if called.make is not None:
         bound[f"k{index}"] = called.make

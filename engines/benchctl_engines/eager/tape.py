@@ -6,16 +6,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-from ..devices.cpu import Device
+from ..devices.cpu import Device, Kind
 from ..primitives.elementwise import add
+from ..primitives.half_storage import held
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
 from .entries import Entry, Leaf
 from .mode import mode
 from .plans import accumulated
-from .tensor import Tensor, tensor
+from .tensor import Tensor, lift, tensor
 from .walks import remembered_gradients
 
 
@@ -183,12 +182,21 @@ def seed_of(output: Tensor, seed: Any) -> Any:
             )
         kind = output.kind
         if kind.one is None:
-            kind.one = Tensor(kind.device.from_host(np.ones((), kind.spec.dtype)), kind)
+            kind.one = _one(kind)
         return kind.one
-    made = seed if isinstance(seed, Tensor) else tensor(seed, device=output.device)
-    if made.spec is not output.spec:
-        raise ShapeError(f"backward expected a seed like {output.spec}, received {made.spec}")
-    return made
+    if not isinstance(seed, Tensor):
+        device = output.device
+        # Numbers are kept, so that one that comes with every step is copied once.
+        kept = output.spec.half or isinstance(seed, float)
+        seed = lift(seed, [output], device) if kept else tensor(seed, device=device)
+    if seed.spec is not output.spec:
+        raise ShapeError(f"backward expected a seed like {output.spec}, received {seed.spec}")
+    return seed
+
+
+def _one(kind: Kind) -> Tensor:
+    dtype = kind.spec.dtype
+    return Tensor(kind.device.from_host(held(1.0, dtype), dtype), kind)
 
 
 def _add(total: Tensor, contribution: Tensor, owned: bool) -> Any:

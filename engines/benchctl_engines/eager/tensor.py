@@ -14,10 +14,18 @@ import numpy as np
 from ..contract import Array
 from ..devices.cpu import Device, Kind
 from ..primitives import elementwise, operations
+from ..primitives.half_storage import held
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive
 from ..primitives.reductions import sum_primitive
-from ..primitives.specs import ShapeError, TensorSpec, number_dtype, spec
+from ..primitives.specs import (
+    HALVES,
+    ShapeError,
+    TensorSpec,
+    array_dtype,
+    number_dtype,
+    spec,
+)
 from ..source_sites import user_site
 from .entries import Entry, Leaf, note_assignment, recorded_entry
 from .mode import mode
@@ -177,8 +185,9 @@ def quick_binary(primitive: Primitive) -> Callable[[Any, Any], Any]:
 def _first_binary(primitive: Primitive, a: Any, b: Any) -> Any:
     result = primitive(a, b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        plan = a.device.plans[primitive, a.kind, b.kind]
-        if plan.make is not None and plan.differentiable:
+        # There is none for operands of which one was rounded to the other.
+        plan = a.device.plans.get((primitive, a.kind, b.kind))
+        if plan is not None and plan.make is not None and plan.differentiable:
             a.kind.quick[primitive, b.kind] = plan
     return result
 
@@ -290,8 +299,21 @@ def _prepare(
         operand if isinstance(operand, Tensor) else lift(operand, tensors, device)
         for operand in operands
     )
+    if primitive.effect == "pure":
+        lifted = _rounded_beside_halves(lifted)
     specs = tuple(operand.spec for operand in lifted)
     return lifted, plan_of(device)(primitive, specs, attributes)
+
+
+def _rounded_beside_halves(operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Operands of float32 that meet a half, such as random numbers, become halves."""
+    half = next((each.spec.dtype for each in operands if each.spec.half), "")
+    if not half:
+        return operands
+    return tuple(
+        elementwise.cast(each, dtype=half) if each.spec.dtype == "float32" else each
+        for each in operands
+    )
 
 
 def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
@@ -300,7 +322,10 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        return tensor(value, device=device)
+        dtype = array_dtype(value, [each.spec for each in tensors])
+        return (
+            half_tensor(value, dtype, device) if dtype in HALVES else tensor(value, device=device)
+        )
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"
@@ -311,9 +336,17 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     if constant is None:
         if len(device.constants) >= _KEPT_CONSTANTS:
             device.constants.clear()
-        array = device.from_host(np.array(value, dtype))
+        array = device.from_host(held(value, dtype), dtype)
         constant = device.constants[key] = Tensor(array, device.kind(spec((), dtype)))
     made: Tensor = constant
+    return made
+
+
+def half_tensor(array: Array, dtype: str, device: Device, requires_grad: bool = False) -> Tensor:
+    """A tensor of float32 numbers, rounded to a half dtype where the device stores them."""
+    made = Tensor(device.from_host(array, dtype), device.kind(spec(array.shape, dtype)))
+    if requires_grad:
+        made.entry = Leaf(made)
     return made
 
 

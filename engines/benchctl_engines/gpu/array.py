@@ -27,7 +27,7 @@ class DeviceArray:
 
     @property
     def dtype(self) -> Any:
-        """NumPy's dtype of the elements."""
+        """NumPy's dtype of the elements on the host."""
         return self.spec.numpy_dtype
 
     @property

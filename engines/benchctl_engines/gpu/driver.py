@@ -126,6 +126,9 @@ class MatmulRequest:
     With `bias` a vector [n] is added to every row, with `relu` negative results become 0. With
     `scale` and `accumulate`, out = accumulate_scale * c + scale * product is written to `out`, and
     c may be `out` itself.
+
+    Halves ("float16", "bfloat16") are summed in float32 and rounded once. `plan` counts the
+    library's ways to compute it, best guess first.
     """
 
     m: int
@@ -140,6 +143,7 @@ class MatmulRequest:
     scale: float = 1.0
     accumulate_scale: float = 0.0
     precision: Precision = "fp32"
+    plan: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class ConvolutionRequest:
     """A 2-D convolution; sizes as in docs/kernels.md: N C H W in, K filters of R x S, P x Q out.
 
     Images lie in `layout`, filters in `filter_layout`. `padding` is ((top, bottom), (left, right)).
+    Halves and `plan` are as in `MatmulRequest`.
     """
 
     kind: ConvolutionKind
@@ -167,6 +172,7 @@ class ConvolutionRequest:
     bias: bool = False
     relu: bool = False
     precision: Precision = "fp32"
+    plan: int = 0
 
 
 class LibraryPlan(Protocol):

@@ -58,7 +58,7 @@ class _Unfolding:
         self.precision = request.precision
         self.nchw = geometry.layout == "NCHW"
         self.channels_last = filters_channels_last(request)
-        self.itemsize = request.outputs[0].numpy_dtype.itemsize
+        self.itemsize = request.outputs[0].itemsize
         image_bytes = geometry.pixels * geometry.depth * self.itemsize
         most = max(CHUNK_BYTES // max(image_bytes, 1), 1)
         chunks = -(-geometry.N // most)

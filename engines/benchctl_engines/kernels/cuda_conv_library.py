@@ -8,6 +8,7 @@ the plan where the library has one with them, and else to the pass that also poo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..gpu.driver import ConvolutionRequest, NoPlanError
@@ -21,7 +22,7 @@ from .convolution_geometry import (
 from .cuda_filters import FilterOrder
 from .cuda_finish import Finish
 from .cuda_parts import Room
-from .cuda_rows import gpu_row
+from .cuda_rows import PLANS_TRIED, gpu_row
 from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
@@ -69,6 +70,7 @@ def _plan(
             bias=bias,
             relu=relu,
             precision=request.precision,
+            plan=request.plan,
         )
     )
 
@@ -111,7 +113,7 @@ class _Planned:
         self._order = _filter_order(request, geometry)
         self._finish = finish
         self._bias_in_plan = biased and finish is None
-        itemsize = request.outputs[0].numpy_dtype.itemsize
+        itemsize = request.outputs[0].itemsize
         self._filter_bytes = geometry.K * geometry.depth * itemsize
         room = Room()
         self._own = room.take(plan.workspace_bytes)
@@ -170,7 +172,7 @@ class _Planned:
         self._finish.run(out, made, *bias)
 
 
-@gpu_row("conv2d", "cudnn", can=_has_plan("forward", forward_geometry))
+@gpu_row("conv2d", "cudnn", can=_has_plan("forward", forward_geometry), plans=PLANS_TRIED)
 def prepare_forward(request: KernelRequest) -> Prepared:
     """y = conv(x, w)."""
     geometry = forward_geometry(request)
@@ -178,17 +180,29 @@ def prepare_forward(request: KernelRequest) -> Prepared:
     return _Planned(request, geometry, plan, None, biased=False).prepared()
 
 
-@gpu_row("conv2d_epilogue", "cudnn", can=_has_plan("forward", forward_geometry))
+def _fused_plan(
+    request: KernelRequest, geometry: ConvolutionGeometry, relu: bool
+) -> LibraryPlan | None:
+    """A plan with bias and ReLU in it, None where the library has none.
+
+    Raises `NoPlanError` where it has some, and fewer than the request asks for.
+    """
+    try:
+        return _plan(request, "forward", geometry, bias=True, relu=relu)
+    except NoPlanError:
+        first = replace(request, plan=0)
+        if request.plan and _fused_plan(first, geometry, relu) is not None:
+            raise
+        return None
+
+
+@gpu_row("conv2d_epilogue", "cudnn", can=_has_plan("forward", forward_geometry), plans=PLANS_TRIED)
 def prepare_epilogue(request: KernelRequest) -> Prepared:
     """y = conv(x, w) + b, then ReLU and the maxima of 2x2 squares where asked."""
     geometry = forward_geometry(request)
     pool, relu = bool(request.attributes.get("pool", False)), bool(request.attributes["relu"])
-    plan, finish = None, None
-    if not pool:
-        try:
-            plan = _plan(request, "forward", geometry, bias=True, relu=relu)
-        except NoPlanError:
-            plan = None
+    plan = None if pool else _fused_plan(request, geometry, relu)
+    finish = None
     if plan is None:
         plan = _plan(request, "forward", geometry)
         maps = geometry.N, geometry.K, geometry.P, geometry.Q
@@ -206,7 +220,12 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     return _Planned(request, geometry, plan, finish, biased=True).prepared()
 
 
-@gpu_row("conv2d_input_gradient", "cudnn", can=_has_plan("input_gradient", input_gradient_geometry))
+@gpu_row(
+    "conv2d_input_gradient",
+    "cudnn",
+    can=_has_plan("input_gradient", input_gradient_geometry),
+    plans=PLANS_TRIED,
+)
 def prepare_input_gradient(request: KernelRequest) -> Prepared:
     """dx = conv(g, rotated w)."""
     geometry = input_gradient_geometry(request)
@@ -215,7 +234,10 @@ def prepare_input_gradient(request: KernelRequest) -> Prepared:
 
 
 @gpu_row(
-    "conv2d_filter_gradient", "cudnn", can=_has_plan("filter_gradient", filter_gradient_geometry)
+    "conv2d_filter_gradient",
+    "cudnn",
+    can=_has_plan("filter_gradient", filter_gradient_geometry),
+    plans=PLANS_TRIED,
 )
 def prepare_filter_gradient(request: KernelRequest) -> Prepared:
     """dw = correlation(x, g)."""

@@ -22,7 +22,7 @@ from .convolution_geometry import (
 from .cuda_finish import Finish
 from .cuda_parts import Room
 from .cuda_product import Product
-from .cuda_rows import gpu_row
+from .cuda_rows import PLANS_TRIED, gpu_row
 from .cuda_source import driver_of
 from .table import KernelRequest, Prepared, When
 
@@ -65,11 +65,12 @@ def _product(
         bias=bias,
         relu=relu,
         precision=request.precision,
+        plan=request.plan,
     )
     return Product(driver_of(request), matmul)
 
 
-@gpu_row("conv2d", "gemm", can=_when(forward_geometry))
+@gpu_row("conv2d", "gemm", can=_when(forward_geometry), plans=PLANS_TRIED)
 def prepare_forward(request: KernelRequest) -> Prepared:
     """y = x @ w with positions or batch items as rows."""
     geometry = forward_geometry(request)
@@ -86,7 +87,7 @@ def prepare_forward(request: KernelRequest) -> Prepared:
     return Prepared(product_forward, product.workspace_bytes, detail=product.name)
 
 
-@gpu_row("conv2d_epilogue", "gemm", can=_when(forward_geometry))
+@gpu_row("conv2d_epilogue", "gemm", can=_when(forward_geometry), plans=PLANS_TRIED)
 def prepare_epilogue(request: KernelRequest) -> Prepared:
     """y = x @ w + b, then ReLU and the maxima of 2x2 squares where asked."""
     geometry = forward_geometry(request)
@@ -110,7 +111,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
         return Prepared(product_epilogue, product.workspace_bytes, detail=product.name)
 
     room = Room()
-    made = room.take(rows * geometry.K * request.outputs[0].numpy_dtype.itemsize)
+    made = room.take(rows * geometry.K * request.outputs[0].itemsize)
     own = room.take(product.workspace_bytes)
     maps = geometry.N, geometry.K, geometry.P, geometry.Q
     layout, dtype = geometry.layout, geometry.dtype
@@ -128,7 +129,7 @@ def prepare_epilogue(request: KernelRequest) -> Prepared:
     return Prepared(product_pooled, room.nbytes, detail=product.name)
 
 
-@gpu_row("conv2d_input_gradient", "gemm", can=_when(input_gradient_geometry))
+@gpu_row("conv2d_input_gradient", "gemm", can=_when(input_gradient_geometry), plans=PLANS_TRIED)
 def prepare_input_gradient(request: KernelRequest) -> Prepared:
     """dx = g @ w.T."""
     geometry = input_gradient_geometry(request)
@@ -144,7 +145,7 @@ def prepare_input_gradient(request: KernelRequest) -> Prepared:
     return Prepared(product_input_gradient, product.workspace_bytes, detail=product.name)
 
 
-@gpu_row("conv2d_filter_gradient", "gemm", can=_when(filter_gradient_geometry))
+@gpu_row("conv2d_filter_gradient", "gemm", can=_when(filter_gradient_geometry), plans=PLANS_TRIED)
 def prepare_filter_gradient(request: KernelRequest) -> Prepared:
     """dw = x.T @ g, or its transpose where the filters are stored [K, C, R, S]."""
     geometry = filter_gradient_geometry(request)

@@ -68,7 +68,7 @@ def _can(geometry_of: GeometryOf) -> When:
 
 def _should(geometry_of: GeometryOf) -> When:
     def predicate(request: KernelRequest) -> bool:
-        return request.precision == "fp32" and is_worthwhile(geometry_of(request))
+        return request.precision != "tf32" and is_worthwhile(geometry_of(request))
 
     return predicate
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..gpu.driver import MatmulRequest
 from .cuda_product import Product
+from .cuda_rows import PLANS_TRIED, gpu_row
 from .cuda_source import driver_of
-from .table import KernelRequest, Prepared, kernel
+from .table import KernelRequest, Prepared, always
 
 if TYPE_CHECKING:
     from ..gpu.array import DeviceArray
@@ -29,6 +30,7 @@ def _product(request: KernelRequest, first: int, **options: Any) -> Product:
         transpose_a=transpose_a,
         transpose_b=bool(request.attributes["transpose_b"]),
         precision=request.precision,
+        plan=request.plan,
         **options,
     )
     return Product(driver_of(request), matmul)
@@ -38,7 +40,7 @@ def _address(workspace: tuple[DeviceArray, ...]) -> int:
     return workspace[0].pointer if workspace else 0
 
 
-@kernel("matmul", "gpu", "gemm")
+@gpu_row("matmul", "gemm", can=always, plans=PLANS_TRIED)
 def prepare_matmul(request: KernelRequest) -> Prepared:
     """out[N, M] = op(a) @ op(b)."""
     product = _product(request, 0)
@@ -49,7 +51,7 @@ def prepare_matmul(request: KernelRequest) -> Prepared:
     return Prepared(matmul, product.workspace_bytes, detail=product.name)
 
 
-@kernel("matmul_epilogue", "gpu", "gemm")
+@gpu_row("matmul_epilogue", "gemm", can=always, plans=PLANS_TRIED)
 def prepare_matmul_epilogue(request: KernelRequest) -> Prepared:
     """out[N, M] = op(a) @ op(b) + bias[M], then ReLU where asked."""
     product = _product(request, 0, bias=True, relu=bool(request.attributes["relu"]))
@@ -63,7 +65,7 @@ def prepare_matmul_epilogue(request: KernelRequest) -> Prepared:
     return Prepared(matmul_epilogue, product.workspace_bytes, detail=product.name)
 
 
-@kernel("matmul_update", "gpu", "gemm")
+@gpu_row("matmul_update", "gemm", can=always, plans=PLANS_TRIED)
 def prepare_matmul_update(request: KernelRequest) -> Prepared:
     """out = w - scale * op(a) @ op(b), in one product that starts from w."""
     product = _product(request, 1, scale=-float(request.attributes["scale"]), accumulate_scale=1.0)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 from ..primitives import elementwise, fused
 from ..primitives.primitive import PRIMITIVES, Primitive
-from ..primitives.specs import TensorSpec
+from ..primitives.specs import TensorSpec, summed_dtype
 from .cpu_elementwise import operand_axes
 from .cuda_loop_source import Body
 from .cuda_loops import prepare_copy, prepare_loop
-from .cuda_source import C_TYPES
+from .cuda_source import C_TYPES, WORK_TYPES
 from .cuda_walk import Place, dense_strides, spread
 from .loop_source import Instruction, Loop
 from .table import KernelRequest, Prepared, kernel
@@ -33,19 +33,23 @@ def body_of(
     dtype: str,
     in_place: bool = False,
 ) -> Body:
-    """The body of operations numbered as in `loop_source.Loop`; `dtype` is the arithmetic's."""
-    real = C_TYPES[dtype]
-    values = [f"x{i}" for i in range(len(inputs))]
+    """The body of operations numbered as in `loop_source.Loop`; `dtype` is the arithmetic's.
+
+    Halves are computed with in float32, and rounded where they are stored.
+    """
+    values = [f"(float)x{i}" if each.half else f"x{i}" for i, each in enumerate(inputs)]
     dtypes = [each.dtype for each in inputs]
+    # Integers and truth values have rules as well, and are computed with as they are stored.
+    real = WORK_TYPES.get(dtype, C_TYPES[dtype])
     lines: list[str] = []
     for place, each in enumerate(instructions):
         rule = PRIMITIVES[each.primitive].scalar
         assert rule is not None, f"{each.primitive} has no scalar rule"
         expression = rule.cuda([values[argument] for argument in each.arguments], real)
-        made = "bool" if each.primitive in _COMPARISONS else dtype
-        lines.append(f"const {C_TYPES[made]} v{place} = {expression};")
+        compared = each.primitive in _COMPARISONS
+        lines.append(f"const {'bool' if compared else real} v{place} = {expression};")
         values.append(f"v{place}")
-        dtypes.append(made)
+        dtypes.append("bool" if compared else dtype)
     lines += [f"y{i} = {values[value]};" for i, value in enumerate(stores)]
     lines += [f"t{i} += (double){values[value]};" for i, value in enumerate(sums)]
     return Body(
@@ -54,7 +58,7 @@ def body_of(
         outputs=tuple(dtypes[value] for value in stores),
         lines=tuple(lines),
         sums=len(sums),
-        sum_dtype=dtype,
+        sum_dtype=summed_dtype(dtype),
         in_place=in_place,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..primitives.specs import spec
-from .cuda_source import C_TYPES, THREADS, VECTOR_BYTES, Index, source
+from .cuda_source import C_TYPES, HALF_TYPES, THREADS, VECTOR_BYTES, Index, source
 from .cuda_walk import Walk
 
 
@@ -111,7 +111,9 @@ class _Writer:
         if body.sums:
             lines += self._totals()
         letters = "P" * len(pointers) + "".join(NUMBER_LETTERS[each] for each in body.numbers)
-        files = ("folds",) if body.sums else ()
+        files: tuple[str, ...] = ()
+        files += ("halves",) if HALF_TYPES & {*self.types, C_TYPES[body.sum_dtype]} else ()
+        files += ("folds",) if body.sums else ()
         return LoopSource(
             text=source(self.index, *files) + "\n".join(lines) + "\n",
             name=name,

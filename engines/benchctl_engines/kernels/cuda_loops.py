@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..primitives.specs import spec
 from .cuda_loop_source import Body, LoopSource, write_loop
 from .cuda_source import (
     C_TYPES,
@@ -45,7 +44,7 @@ def prepare_loop(
     if not walk.count:
         return _prepare_nothing(request, body)
     # Positions of a slice or of a padded result may exceed the number of elements walked.
-    largest = max(spec.size for spec in (*request.inputs, *request.outputs))
+    largest = max(each.size for each in (*request.inputs, *request.outputs))
     written = write_loop(body, walk, Index(max(largest, walk.count) >= WIDE_ELEMENTS))
     driver = driver_of(request)
     module = driver.module(written.text)
@@ -99,7 +98,7 @@ def _prepare_nothing(request: KernelRequest, body: Body) -> Prepared:
     """No element to walk: outputs have none either, and sums are 0."""
     driver = driver_of(request)
     first, last = len(body.outputs), len(body.outputs) + body.sums
-    nbytes = np.dtype(body.sum_dtype).itemsize
+    nbytes = spec((), body.sum_dtype).itemsize
 
     def nothing(*arrays: Any) -> None:
         for total in arrays[first:last]:
@@ -110,7 +109,7 @@ def _prepare_nothing(request: KernelRequest, body: Body) -> Prepared:
 
 def moved_as(request: KernelRequest) -> str:
     """The dtype as which elements are moved: their bits, whatever they mean."""
-    return WORDS[request.outputs[0].numpy_dtype.itemsize]
+    return WORDS[request.outputs[0].itemsize]
 
 
 def prepare_move(request: KernelRequest, shape: tuple[int, ...], out: Place, x: Place) -> Prepared:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .cuda_source import C_TYPES, THREADS, Index, driver_of, grid_of, index_for, source
+from .cuda_source import (
+    C_TYPES,
+    THREADS,
+    Index,
+    driver_of,
+    grid_of,
+    index_for,
+    real_types,
+    source,
+)
 from .table import KernelRequest, Prepared, kernel
 
 _WARP = 32
@@ -17,7 +26,8 @@ def _compiled(
 ) -> tuple[Index, Callable[[str, str], Callable[..., None]]]:
     """How positions are passed, and a function that gives a kernel's launch by name."""
     index = index_for(*request.inputs)
-    text = source(index, "folds", "losses", REAL=C_TYPES[real], LABEL=C_TYPES[labels])
+    types = {**real_types(real), "LABEL": C_TYPES[labels], "OUT": C_TYPES[request.outputs[0].dtype]}
+    text = source(index, "folds", "losses", **types)
     module = driver_of(request).module(text)
 
     def launch_of(name: str, signature: str) -> Callable[..., None]:

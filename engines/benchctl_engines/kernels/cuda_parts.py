@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from ..primitives.specs import HALVES
+from .cuda_source import C_TYPES, WORK_TYPES
+
 _TEXTS = Path(__file__).parent / "cuda_text"
 
 ALIGNMENT_BYTES = 256
@@ -21,14 +24,15 @@ def text_of(name: str) -> str:
 
 
 def index_types(dtype: str, counts: Iterable[int]) -> tuple[str, str]:
-    """Definitions of `real` and `index_t`, and the letter of index_t in a signature.
+    """Definitions of `real`, `work` and `index_t`, and the letter of index_t in a signature.
 
     Indices have 32 bits where no array holds more elements than that, with room for the last block.
     """
-    real = {"float32": "float", "float64": "double"}[dtype]
+    halves = text_of("halves.cuh") if dtype in HALVES else ""
+    types = f"typedef {C_TYPES[dtype]} real;\ntypedef {WORK_TYPES[dtype]} work;\n"
     short = max(counts, default=0) < LARGEST_INT32 - 2048
     index, letter = ("int", "i") if short else ("long long", "q")
-    return f"typedef {real} real;\ntypedef {index} index_t;\n", letter
+    return f"{halves}{types}typedef {index} index_t;\n", letter
 
 
 def blocks_of(count: int, threads: int) -> tuple[int, int, int]:

@@ -9,13 +9,13 @@ from typing import Any
 
 from ..primitives.specs import TensorSpec, split_nchw
 from .cuda_source import (
-    C_TYPES,
     THREADS,
     VECTOR_BYTES,
     Index,
     driver_of,
     grid_of,
     index_for,
+    real_types,
     source,
 )
 from .pooling_windows import covers_2x2, fits_a_byte, is_plain_2x2, window_arguments
@@ -31,7 +31,7 @@ def _images(spec: TensorSpec, layout: str) -> tuple[int, int, int, int]:
 def _packed_channels(request: KernelRequest) -> bool:
     """Whether the channels of a pixel are a whole number of packs."""
     spec = request.outputs[0]
-    channels = spec.shape[-1] * spec.numpy_dtype.itemsize
+    channels = spec.shape[-1] * spec.itemsize
     return request.attributes["layout"] == "NHWC" and channels % VECTOR_BYTES == 0
 
 
@@ -62,7 +62,7 @@ def _prepare(
     """A kernel of its operands' addresses, the threads it needs, divisors and int sizes."""
     driver = driver_of(request)
     real = next(each.dtype for each in request.outputs if each.floating)
-    module = driver.module(source(index, "pooling", REAL=C_TYPES[real]))
+    module = driver.module(source(index, "pooling", **real_types(real)))
     addresses = "P" * (len(request.outputs) + len(request.inputs))
     signature = addresses + index.letter + index.divisor_letters * len(divisors) + "i" * len(sizes)
     launch = module.function(name, signature).launch
@@ -82,7 +82,7 @@ def _prepare(
 def _packs(request: KernelRequest) -> int:
     """Packs in the channels of a pixel."""
     spec = request.outputs[0]
-    return spec.shape[-1] * spec.numpy_dtype.itemsize // VECTOR_BYTES
+    return spec.shape[-1] * spec.itemsize // VECTOR_BYTES
 
 
 @kernel("max_pool2d", "gpu", "2x2_planes", when=_is_2x2_planes)

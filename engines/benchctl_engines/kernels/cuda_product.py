@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ..primitives.specs import spec
 from .cuda_finish import Finish, finish_rows
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Product:
         self.name = "nothing to multiply"
         self.workspace_bytes = 0
         count = request.batch * request.m * request.n
-        self._nbytes = count * np.dtype(request.dtype).itemsize
+        self._nbytes = spec((count,), request.dtype).nbytes
         if count and request.k:
             self._plan = driver.matmul(request)
             self.name = self._plan.name

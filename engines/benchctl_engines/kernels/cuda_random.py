@@ -28,7 +28,7 @@ def prepare_random(request: KernelRequest) -> Prepared:
     index, driver = index_for(out), driver_of(request)
     module = driver.module(source(index, "random", REAL=C_TYPES[out.dtype]))
     launch = module.function(f"draw_{attributes['distribution']}", f"PPii{index.letter}").launch
-    per_thread = VECTOR_BYTES // out.numpy_dtype.itemsize
+    per_thread = VECTOR_BYTES // out.itemsize
     grid, block = grid_of(driver, -(-out.size // per_thread)), (THREADS, 1, 1)
     size = out.size
 

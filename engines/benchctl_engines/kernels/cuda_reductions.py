@@ -1,8 +1,8 @@
 """Sums and maxima on a GPU, each in an order that depends on shapes alone.
 
 Neighbouring axes that are both folded, or both kept, are one axis. What is left is folded from the
-last axis on: rows where the last axis is folded, columns where it is kept. Float32 is summed in
-double precision, between steps too.
+last axis on: rows where the last axis is folded, columns where it is kept. Float32 and halves are
+summed in double precision, between steps too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..primitives.specs import spec
 from .axes import collapse
 from .cuda_loops import prepare_copy
-from .cuda_source import C_TYPES, THREADS, driver_of, grid_of, index_for, source
+from .cuda_source import C_TYPES, THREADS, WORK_TYPES, driver_of, grid_of, index_for, source
 from .table import KernelRequest, Prepared, kernel
 from .workspace import aligned_bytes
 
@@ -149,7 +150,7 @@ def _prepare(request: KernelRequest, fold_type: str, between: str) -> Prepared:
     folds = plan_folds(x.shape, request.attributes["axes"])
     if not folds or not out.size:
         return prepare_copy(request)
-    item = np.dtype(between).itemsize
+    item = spec((), between).itemsize
     launches: list[Launch] = []
     offsets: list[int] = []
     workspace_bytes = 0
@@ -212,4 +213,4 @@ def prepare_sum(request: KernelRequest) -> Prepared:
 def prepare_max(request: KernelRequest) -> Prepared:
     """Maximum over axes; NaN where there is one."""
     dtype = request.inputs[0].dtype
-    return _prepare(request, f"Largest<{C_TYPES[dtype]}>", dtype)
+    return _prepare(request, f"Largest<{WORK_TYPES[dtype]}>", dtype)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from ..primitives.specs import TensorSpec
+from ..primitives.specs import HALVES, TensorSpec
 
 if TYPE_CHECKING:
     from ..gpu.driver import Driver
@@ -20,9 +20,16 @@ C_TYPES = {
     "uint8": "unsigned char",
     "int32": "int",
     "int64": "long long",
+    "float16": "half_t",
+    "bfloat16": "bfloat_t",
 }
 
-WORDS = {1: "uint8", 4: "int32", 8: "int64"}
+WORK_TYPES = {"float32": "float", "float64": "double", "float16": "float", "bfloat16": "float"}
+"""What is computed with, by the dtype of what is stored."""
+
+HALF_TYPES = {C_TYPES[each] for each in HALVES}
+
+WORDS = {1: "uint8", 2: "float16", 4: "int32", 8: "int64"}
 """By size in bytes, the dtype as which elements are moved that are not computed with."""
 
 THREADS = 256
@@ -82,11 +89,20 @@ def index_for(*specs: TensorSpec) -> Index:
 
 
 def source(index: Index, *names: str, **macros: str) -> str:
-    """CUDA text of scalars.cuh, indices.cuh and these files, after `#define`s of the macros."""
+    """CUDA text of scalars.cuh, indices.cuh and these files, after `#define`s of the macros.
+
+    Where one of these is a half type, with what defines it.
+    """
     lines = [f"#define {name} {value}\n" for name, value in macros.items()]
     if index.wide:
         lines.append("#define WIDE\n")
-    return "".join([*lines, *(_file(name) for name in ("scalars", "indices", *names))])
+    halves = ("halves",) if HALF_TYPES & {*macros.values()} else ()
+    return "".join([*lines, *map(_file, ("scalars", *halves, "indices", *names))])
+
+
+def real_types(dtype: str) -> dict[str, str]:
+    """The macros REAL, the C type that is stored, and WORK, the one that is computed with."""
+    return {"REAL": C_TYPES[dtype], "WORK": WORK_TYPES[dtype]}
 
 
 def driver_of(request: KernelRequest) -> Driver:

@@ -17,10 +17,10 @@ aliases an input unless the primitive declares that pair as in-place.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..primitives.specs import TensorSpec
 
@@ -34,6 +34,8 @@ class KernelRequest:
 
     `driver` is the GPU that a kernel of the device "gpu" is prepared for, None for the others;
     `precision` is how it may compute products of float32; rows named in `left_out` are not chosen.
+    `plan` counts a library's ways to compute it, best guess first. A request with a `tuner` is
+    given the fastest kernel instead of the first.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -43,6 +45,8 @@ class KernelRequest:
     driver: Driver | None = None
     precision: Precision = "fp32"
     left_out: tuple[str, ...] = ()
+    plan: int = 0
+    tuner: Tuner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,37 @@ def kernel_words(primitive: str, row: str, prepared: Prepared) -> str:
     return f"{primitive}:{row}" + (f" ({prepared.detail})" if prepared.detail else "")
 
 
+class Tuner(Protocol):
+    """Who measures kernels that compute the same."""
+
+    def fastest(
+        self, primitive: str, request: KernelRequest, bound: Collection[int]
+    ) -> tuple[str, Prepared] | None:
+        """The name and the kernel of a choice, None where there is nothing to choose among.
+
+        Operands whose places are in `bound` never change: a kernel may be bound to them.
+        """
+
+    def seconds(
+        self, primitive: str, request: KernelRequest, bound: Collection[int]
+    ) -> float | None:
+        """What the quickest kernel takes, None where it cannot be measured."""
+
+
 Prepare = Callable[[KernelRequest], Prepared]
 When = Callable[[KernelRequest], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A row of the table."""
+    """A row of the table; `plans` is how many plans of a library are worth a try."""
 
     primitive: str
     device: str
     name: str
     when: When
     prepare: Prepare
+    plans: int = 1
 
 
 def always(request: KernelRequest) -> bool:
@@ -168,8 +190,25 @@ def load_device(device: str) -> None:
 
 def select(primitive: str, device: str, request: KernelRequest) -> Kernel:
     """The first row not left out whose predicate holds; raises `NoKernelError`."""
+    # Halves are stored on a GPU alone.
+    storable = device == "gpu" or not any(each.half for each in (*request.inputs, *request.outputs))
     for row in kernels_of(primitive, device):
-        if row.name not in request.left_out and row.when(request):
+        if storable and row.name not in request.left_out and row.when(request):
             return row
     specs = ", ".join(str(each) for each in request.inputs)
     raise NoKernelError(f"no {device} kernel computes {primitive} of {specs or 'no operands'}")
+
+
+def prepared_kernel(
+    primitive: str, device: str, request: KernelRequest, bound: Collection[int] = ()
+) -> tuple[str, Prepared]:
+    """The name of the chosen row and its kernel: the fastest where the request has a tuner.
+
+    `bound` are the places of operands that never change. Raises `NoKernelError`.
+    """
+    if request.tuner is not None:
+        tuned = request.tuner.fastest(primitive, request, bound)
+        if tuned is not None:
+            return tuned
+    row = select(primitive, device, request)
+    return row.name, row.prepare(request)

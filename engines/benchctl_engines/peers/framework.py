@@ -20,6 +20,7 @@ from ..contract import (
     Switch,
 )
 from ..devices.availability import cuda_availability, gpu_index
+from ..primitives.half_storage import STORED_AS
 from .probed_program import probe_program
 
 
@@ -146,6 +147,8 @@ def place_words(device: str, precision: str, threads: int) -> str:
     """Where a framework runs: `the CPU, 2 threads`, `gpu:1, float32 strictly`."""
     if gpu_index(device) is None:
         return f"the CPU, {threads} threads"
+    if precision in STORED_AS:
+        return f"{device}, float32 stored as {STORED_AS[precision]}"
     products = "float32 strictly" if precision == "fp32" else f"products in {precision.upper()}"
     return f"{device}, {products}"
 

@@ -123,6 +123,7 @@ class TorchCompileEngine(TorchEngine):
     name = "torch-compile"
     runner = TorchCompileRunner
     cuda_runner = TorchCompileCudaRunner
+    precisions = ("fp32", "tf32")
 
     def availability(self, device: str) -> Availability:
         """Whether PyTorch and a C++ compiler are here."""

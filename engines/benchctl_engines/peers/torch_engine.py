@@ -11,6 +11,7 @@ from ..contract import (
     Case,
     EngineOptions,
     Outputs,
+    Precision,
     Program,
     Runner,
     RunnerFacts,
@@ -19,10 +20,12 @@ from ..contract import (
     refuse_updates,
 )
 from ..devices.availability import gpu_index
+from ..primitives.half_storage import STORED_AS
 from .counter_random import draws_random_numbers
 from .cuda_builds import torch_without_cuda
 from .framework import FrameworkEngine, MakeRunner, no_gradient, place_words
 from .probed_program import branches
+from .torch_halves import TorchHalves, on_host
 from .torch_operations import TorchOperations, computed
 
 _RSCK_TO_KRSC = (3, 0, 1, 2)
@@ -68,6 +71,10 @@ class TorchRunner:
         self._sources: dict[str, Any] = {}
         self._values: dict[str, Any] = {}
         self._optimizer: Any = None
+        self._halves: TorchHalves | None = None
+        if options.precision in STORED_AS:
+            self._halves = TorchHalves(self._torch, options.precision)
+        self._gradients: dict[str, Any] = {}
 
     def build(self) -> None:
         """Make tensors of the arrays, stored as PyTorch's kernels want them."""
@@ -80,7 +87,10 @@ class TorchRunner:
         elif self._kind == "gradient":
             self._wanted = self._workload.differentiate(self._case)
         for name, array in parameters.items():
-            self._parameters[name] = self._leaf(name, self._stored(array))
+            tensor = self._stored(array)
+            if self._halves is not None and self._kind != "training":
+                tensor = self._halves.rounded(tensor)
+            self._parameters[name] = self._leaf(name, tensor)
         if self._kind == "training" and self._objectives is None:
             rate = self._workload.learning_rate(self._case)
             self._optimizer = self._torch.optim.SGD(list(self._parameters.values()), lr=rate)
@@ -106,7 +116,10 @@ class TorchRunner:
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy new inputs."""
         for name, array in inputs.items():
-            self._inputs[name] = self._leaf(name, self._torch.tensor(array, device=self._place))
+            tensor = self._torch.tensor(array, device=self._place)
+            if self._halves is not None:
+                tensor = self._halves.rounded(tensor)
+            self._inputs[name] = self._leaf(name, tensor)
         known = {**self._inputs, **self._parameters}
         self._sources = {name: known[name] for name in self._wanted}
 
@@ -125,11 +138,29 @@ class TorchRunner:
         for source in self._sources.values():
             source.grad = None
         outputs = self._run()
-        computed(outputs.objective).backward(outputs.seed)
+        if self._halves is None:
+            computed(outputs.objective).backward(outputs.seed)
+        else:
+            self._backward_in_halves(outputs, self._halves)
         if self._kind == "training":
             refuse_updates(outputs)
             self._optimizer.step()
         self._keep(outputs)
+
+    def _backward_in_halves(self, outputs: Outputs, halves: TorchHalves) -> None:
+        """Gradients in float32: of parameters where PyTorch keeps them, of halves beside them."""
+        objective = computed(outputs.objective)
+        seed, scale = halves.seed(objective, computed(outputs.seed))
+        objective.backward(seed)
+        self._gradients = {}
+        for name, source in self._sources.items():
+            if source.grad is None:
+                continue
+            gradient = halves.unscaled(source.grad, scale)
+            if source.dtype == gradient.dtype:
+                source.grad = gradient
+            else:
+                self._gradients[name] = gradient
 
     def _gradients_of_each(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The gradient of each trained parameter, of the objective that trains it."""
@@ -138,13 +169,17 @@ class TorchRunner:
         for objective, names in (self._objectives or {}).items():
             left -= 1
             sources = [self._parameters[name] for name in names]
+            scalar = computed(values[objective])
+            seed, scale = (None, 1.0) if self._halves is None else self._halves.seed(scalar)
             found = self._torch.autograd.grad(
-                computed(values[objective]), sources, retain_graph=left > 0, allow_unused=True
+                scalar, sources, seed, retain_graph=left > 0, allow_unused=True
             )
-            gradients.update(zip(names, found, strict=True))
-        for name, gradient in gradients.items():
-            if gradient is None:
-                gradients[name] = self._untaken(name, self._parameters[name])
+            for name, gradient in zip(names, found, strict=True):
+                if gradient is None:
+                    gradient = self._untaken(name, self._parameters[name])
+                elif self._halves is not None:
+                    gradient = self._halves.unscaled(gradient, scale)
+                gradients[name] = gradient
         return gradients
 
     def _untaken(self, name: str, source: Any) -> Any:
@@ -174,22 +209,24 @@ class TorchRunner:
         if self._step is not None:
             self._ops.begin_step(self._seed, self._step)
             self._step = self._step + 1
-        return self._program(self._ops, self._parameters, self._inputs, self._case)
+        seen = self._parameters
+        if self._halves is not None and self._kind == "training":
+            seen = self._halves.seen(seen)
+        return self._program(self._ops, seen, self._inputs, self._case)
 
     def _keep(self, outputs: Outputs) -> None:
         self._values = {name: computed(value) for name, value in outputs.values.items()}
 
     def outputs(self) -> dict[str, Array]:
         """Results of the last step; see the contract."""
-        # On the CPU `cpu` gives the tensor itself.
-        results = {name: value.detach().cpu().numpy() for name, value in self._values.items()}
+        results = {name: on_host(value) for name, value in self._values.items()}
         if self._kind == "gradient":
             for name, source in self._sources.items():
                 gradient = self._untaken(name, source) if source.grad is None else source.grad
-                results[f"grad_{name}"] = gradient.detach().cpu().numpy()
+                results[f"grad_{name}"] = on_host(self._gradients.get(name, gradient))
         elif self._kind == "training":
             for name, parameter in self._parameters.items():
-                results[f"parameter/{name}"] = parameter.detach().cpu().numpy()
+                results[f"parameter/{name}"] = on_host(parameter)
         return results
 
     def facts(self) -> RunnerFacts:
@@ -210,12 +247,14 @@ class TorchRunner:
             notes.append("random numbers by torch.rand")
         if "NHWC" in self._case.values():
             notes.append("images and filters in channels_last memory")
+        if self._halves is not None:
+            notes += self._halves.notes(self._kind)
         return RunnerFacts(kernels=("torch",), notes=tuple(notes))
 
     def close(self) -> None:
         """Let go of all tensors."""
         self._parameters, self._inputs, self._sources, self._values = {}, {}, {}, {}
-        self._optimizer = None
+        self._optimizer, self._gradients = None, {}
         self._update = self._updated
 
 
@@ -262,6 +301,7 @@ class TorchEngine(FrameworkEngine):
     runner = TorchRunner
     cuda_runner: ClassVar[MakeRunner] = TorchCudaRunner
     operations = TorchOperations
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "tf32", "fp16", "bf16")
     cuda_hint = "install a build of torch with CUDA (pytorch.org)"
 
     def without_cuda(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .primitive import Primitive, Saved, same_as_first
-from .reductions import sum_to
+from .reductions import narrow_sum, sum_to
 from .scalar_rules import Scalar, ScalarRule, scalar_function
 from .specs import ShapeError, TensorSpec, broadcast_shapes, same_dtype, spec
 
@@ -262,11 +262,9 @@ bias_add = Primitive("bias_add", _bias_infer, inplace=((0, 0),), scalar=ScalarRu
 
 @bias_add.pullback
 def bias_add_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
-    from .reductions import sum_primitive
-
     axis = saved.attributes["axis"]
     others = tuple(each for each in range(saved.specs[0].rank) if each != axis)
-    return g, sum_primitive(g, axes=others, keepdims=False) if saved.needs[1] else None
+    return g, narrow_sum(g, others) if saved.needs[1] else None
 
 
 def _cast_infer(x: TensorSpec, *, dtype: str) -> TensorSpec:

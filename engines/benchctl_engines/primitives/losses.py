@@ -6,8 +6,8 @@ from typing import Any
 
 from .elementwise import add, divide, exp, multiply, subtract
 from .primitive import Primitive, Saved, same_as_first
-from .reductions import max_primitive, sum_primitive
-from .specs import ShapeError, TensorSpec, spec
+from .reductions import in_dtype, max_primitive, narrow_sum
+from .specs import ShapeError, TensorSpec, spec, summed_dtype
 
 
 def _loss_infer(logits: TensorSpec, labels: TensorSpec) -> tuple[TensorSpec, TensorSpec]:
@@ -18,7 +18,7 @@ def _loss_infer(logits: TensorSpec, labels: TensorSpec) -> tuple[TensorSpec, Ten
         )
     if labels.dtype not in ("int32", "int64"):
         raise ShapeError(f"softmax_cross_entropy expected int32 or int64 labels, received {labels}")
-    return spec((), logits.dtype), logits
+    return spec((), summed_dtype(logits.dtype)), logits
 
 
 def _seed_infer(
@@ -49,6 +49,7 @@ softmax_cross_entropy_gradient_seed = Primitive(
 @softmax_cross_entropy.pullback
 def softmax_cross_entropy_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
     logits, labels = saved.input(0), saved.input(1)
+    g = in_dtype(g, saved.specs[0].dtype)
     return softmax_cross_entropy_gradient(logits, saved.output(1), labels, g), None
 
 
@@ -80,7 +81,7 @@ def softmax_cross_entropy_gradient_input_pullback(v: Any, saved: Saved) -> tuple
     if saved.needs[3]:
         unscaled = softmax_cross_entropy_gradient_input(u, logits, probabilities, _one_like(g))
         product = multiply(v, unscaled)
-        to_seed = sum_primitive(product, axes=(0, 1), keepdims=False)
+        to_seed = narrow_sum(product, (0, 1))
     return to_u, to_logits, None, to_seed
 
 
@@ -103,7 +104,7 @@ def _softmax(logits: Any) -> Any:
 
 
 def _row_sum(x: Any) -> Any:
-    return sum_primitive(x, axes=(1,), keepdims=True)
+    return narrow_sum(x, (1,), keepdims=True)
 
 
 def _one_like(g: Any) -> Any:

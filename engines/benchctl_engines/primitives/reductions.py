@@ -6,7 +6,7 @@ from typing import Any
 
 from .primitive import Primitive, Saved
 from .shaping import broadcast_to, reshape
-from .specs import ShapeError, TensorSpec, spec
+from .specs import ShapeError, TensorSpec, spec, summed_dtype
 
 
 def _reduced(name: str) -> Any:
@@ -15,7 +15,8 @@ def _reduced(name: str) -> Any:
             raise ShapeError(f"{name} expected float32 or float64, received {x}")
         if name == "max" and any(x.shape[axis] == 0 for axis in axes):
             raise ShapeError(f"max expected at least one element along axes {axes}, received {x}")
-        return spec(reduced_shape(x.shape, axes, keepdims), x.dtype)
+        dtype = summed_dtype(x.dtype) if name == "sum" else x.dtype
+        return spec(reduced_shape(x.shape, axes, keepdims), dtype)
 
     return infer
 
@@ -31,6 +32,18 @@ sum_primitive = Primitive("sum", _reduced("sum"))
 max_primitive = Primitive("max", _reduced("max"), saves_inputs=(0,), saves_outputs=(0,))
 
 
+def in_dtype(x: Any, dtype: str) -> Any:
+    """x, cast where it has another dtype: a gradient has that of what it belongs to."""
+    from .elementwise import cast
+
+    return x if x.spec.dtype == dtype else cast(x, dtype=dtype)
+
+
+def narrow_sum(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """The sum in the dtype of x, for gradients of halves: their own sum is float32."""
+    return in_dtype(sum_primitive(x, axes=axes, keepdims=keepdims), x.spec.dtype)
+
+
 def _expand(g: Any, saved: Saved) -> Any:
     shape = saved.specs[0].shape
     if not g.spec.shape:
@@ -43,7 +56,7 @@ def _expand(g: Any, saved: Saved) -> Any:
 
 @sum_primitive.pullback
 def sum_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
-    return (_expand(g, saved),)
+    return (_expand(in_dtype(g, saved.specs[0].dtype), saved),)
 
 
 @max_primitive.pullback
@@ -53,9 +66,8 @@ def max_pullback(g: Any, saved: Saved) -> tuple[Any, ...]:
     x = saved.input(0)
     winners = equal(x, _expand(saved.output(), saved))
     axes = saved.attributes["axes"]
-    count = sum_primitive(
-        cast(winners, dtype=saved.specs[0].dtype), axes=axes, keepdims=saved.attributes["keepdims"]
-    )
+    ones = cast(winners, dtype=saved.specs[0].dtype)
+    count = narrow_sum(ones, axes, saved.attributes["keepdims"])
     return (where(winners, _expand(divide(g, count), saved), 0.0),)
 
 
@@ -72,5 +84,5 @@ def sum_to(g: Any, target: TensorSpec, needed: bool = True) -> Any:
         for axis, size in enumerate(target.shape)
         if size == 1 and shape[extra + axis] != 1
     )
-    summed = sum_primitive(g, axes=axes, keepdims=False)
+    summed = narrow_sum(g, axes)
     return summed if summed.spec.shape == target.shape else reshape(summed, shape=target.shape)

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 DTYPES = ("float32", "float64", "bool", "uint8", "int32", "int64")
-_ITEM_BYTES = {name: np.dtype(name).itemsize for name in DTYPES}
+"""What a program may ask for."""
+
+HALVES = ("float16", "bfloat16")
+"""What a GPU may store in place of float32, where its engine was told to; see half_storage.py."""
+
+_ITEM_BYTES = {**{name: np.dtype(name).itemsize for name in DTYPES}, **dict.fromkeys(HALVES, 2)}
+_FLOATING = ("float32", "float64", *HALVES)
 
 
 class ShapeError(ValueError):
@@ -33,12 +39,17 @@ class TensorSpec:
     @cached_property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self.size * _ITEM_BYTES[self.dtype]
+        return self.size * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return _ITEM_BYTES[self.dtype]
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[np.generic]:
-        """The dtype as NumPy's object."""
-        return np.dtype(self.dtype)
+        """NumPy's dtype of such a tensor on the host, where a half is held as a float32."""
+        return np.dtype("float32" if self.half else self.dtype)
 
     @property
     def rank(self) -> int:
@@ -48,7 +59,12 @@ class TensorSpec:
     @property
     def floating(self) -> bool:
         """Whether gradients can flow through such a tensor."""
-        return self.dtype in ("float32", "float64")
+        return self.dtype in _FLOATING
+
+    @property
+    def half(self) -> bool:
+        """Whether an element is a float of 16 bits."""
+        return self.dtype in HALVES
 
     def __str__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
@@ -61,8 +77,24 @@ class TensorSpec:
 def spec(shape: tuple[int, ...], dtype: str) -> TensorSpec:
     """The one `TensorSpec` of this shape and dtype; raises `ShapeError` on an unknown dtype."""
     if dtype not in _ITEM_BYTES:
-        raise ShapeError(f"expected a dtype among {', '.join(DTYPES)}, received {dtype}")
+        raise _unknown(dtype)
     return TensorSpec(shape, dtype)
+
+
+def summed_dtype(dtype: str) -> str:
+    """What sums of a dtype are stored as: of halves float32, whose range they may need."""
+    return "float32" if dtype in HALVES else dtype
+
+
+def stated_dtype(dtype: str) -> str:
+    """A dtype that a program stated; raises `ShapeError` on one that it may not."""
+    if dtype not in DTYPES:
+        raise _unknown(dtype)
+    return dtype
+
+
+def _unknown(dtype: str) -> ShapeError:
+    return ShapeError(f"expected a dtype among {', '.join(DTYPES)}, received {dtype}")
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -102,6 +134,13 @@ def normalise_axes(name: str, axes: tuple[int, ...] | None, rank: int) -> tuple[
     if len(set(result)) != len(result):
         raise ShapeError(f"{name} expected each axis once, received {axes}")
     return result
+
+
+def array_dtype(array: Any, beside: Sequence[TensorSpec]) -> str:
+    """The dtype that an array adopts beside tensors: its own, or the half stored in its place."""
+    halves = [each.dtype for each in beside if each.half]
+    own = stated_dtype(array.dtype.name)
+    return halves[0] if halves and own == "float32" else own
 
 
 def number_dtype(number: Any, beside: Sequence[TensorSpec]) -> str:

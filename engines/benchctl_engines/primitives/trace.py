@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from .half_storage import held
 from .primitive import Primitive, Saved
 from .specs import TensorSpec, spec
 
@@ -63,7 +62,7 @@ class _StandIn:
                 names.append(each.name)
                 specs.append(each.spec)
             else:
-                names.append(np.array(each, floating))
+                names.append(held(each, floating))
                 specs.append(spec((), floating))
         outputs = primitive.output_specs(specs, attributes)
         results = tuple(f"t{len(trace)}_{index}" for index in range(len(outputs)))

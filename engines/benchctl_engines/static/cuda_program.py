@@ -16,6 +16,7 @@ import numpy as np
 from ..contract import Array
 from ..devices.cuda.clock import kernel_text
 from ..devices.cuda.memory import require_room
+from ..devices.cuda.transfer import copy_in, copy_out
 from ..gpu.array import DeviceArray
 from ..gpu.driver import Driver
 from ..primitives.specs import TensorSpec, spec
@@ -43,21 +44,12 @@ ALIGNMENT = 256
 """Of every array: what the driver gives, and what vector loads and libraries may count on."""
 
 
-def uploaded(driver: Driver, array: Array) -> DeviceArray:
-    """A copy of a host array in memory of its own."""
-    made = spec(array.shape, array.dtype.name)
+def uploaded(driver: Driver, array: Array, made: TensorSpec) -> DeviceArray:
+    """A copy of a host array, held as the spec says, in memory of its own."""
     allocation = driver.allocate(max(made.nbytes, 1))
-    if made.nbytes:
-        driver.copy_to_device(allocation.pointer, np.ascontiguousarray(array))
-    return DeviceArray(allocation.pointer, made, allocation)
-
-
-def downloaded(driver: Driver, array: DeviceArray) -> Array:
-    """A copy of a device array on the host, there when this returns."""
-    host = np.empty(array.shape, array.dtype)
-    if host.nbytes:
-        driver.copy_to_host(host, array.pointer)
-    return host
+    result = DeviceArray(allocation.pointer, made, allocation)
+    copy_in(driver, result, array)
+    return result
 
 
 class CudaState:
@@ -66,33 +58,36 @@ class CudaState:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.variables: dict[Value, DeviceArray] = {}
-        self._constants: dict[int, tuple[Array, DeviceArray]] = {}
+        self._constants: dict[tuple[int, str], tuple[Array, DeviceArray]] = {}
         self._counter: DeviceArray | None = None
 
     @property
     def counter(self) -> DeviceArray:
         """How many runs were done, as an int64."""
         if self._counter is None:
-            self._counter = uploaded(self.driver, np.zeros((), np.int64))
+            self._counter = uploaded(self.driver, np.zeros((), np.int64), spec((), "int64"))
         return self._counter
 
     def array_of(self, variable: Any) -> DeviceArray:
         """The session's array of a variable, copied from its initial value on first use."""
         array = self.variables.get(variable)
         if array is None:
-            array = self.variables[variable] = uploaded(self.driver, variable.initial)
+            array = uploaded(self.driver, variable.initial, variable.spec)
+            self.variables[variable] = array
         return array
 
     def value_of(self, variable: Any) -> Array:
         """The variable as a new array of the host."""
-        return downloaded(self.driver, self.array_of(variable))
+        return copy_out(self.driver, self.array_of(variable))
 
     def constant(self, value: Value) -> DeviceArray:
         """A constant on the device, once for all programs of the session."""
         payload: Array = value.node.payload
-        kept = self._constants.get(id(payload))
+        key = _kept_under(value.node)
+        kept = self._constants.get(key)
         if kept is None:
-            kept = self._constants[id(payload)] = (payload, uploaded(self.driver, payload))
+            kept = payload, uploaded(self.driver, payload, value.spec)
+            self._constants[key] = kept
         return kept[1]
 
     @property
@@ -117,7 +112,7 @@ class CudaState:
             "constants": sum(
                 node.outputs[0].spec.nbytes
                 for node in sources
-                if node.primitive is constant_source and id(node.payload) not in self._constants
+                if node.primitive is constant_source and _kept_under(node) not in self._constants
             ),
         }
 
@@ -126,6 +121,11 @@ class CudaState:
         self.variables.clear()
         self._constants.clear()
         self._counter = None
+
+
+def _kept_under(constant: Node) -> tuple[int, str]:
+    """What a constant is kept under: one array may stand for numbers of two dtypes."""
+    return id(constant.payload), constant.outputs[0].spec.dtype
 
 
 @dataclass
@@ -154,8 +154,7 @@ class CudaProgram(Program):
     def load(self, arrays: Sequence[Array]) -> None:
         """Copy feeds, as declared, to their places."""
         for place, array in zip(self.inputs, arrays, strict=True):
-            if place.nbytes:
-                self.driver.copy_to_device(place.pointer, array)
+            copy_in(self.driver, place, array)
 
     def issue(self) -> None:
         """Issue one step on the feeds that were loaded last."""
@@ -163,7 +162,7 @@ class CudaProgram(Program):
 
     def fetched(self) -> list[Array]:
         """What the last step returned, as new arrays of the host."""
-        return [downloaded(self.driver, each) for each in self.results]
+        return [copy_out(self.driver, each) for each in self.results]
 
     def stages(self) -> tuple[PassReport, ...]:
         """Which updates share launches, and whether the step is replayed."""
@@ -414,7 +413,7 @@ class _Builder:
         return lines, places
 
     def _check_nan(self, node: Node, *outputs: DeviceArray) -> None:
-        check_nan(node, *(downloaded(self.driver, each) for each in outputs))
+        check_nan(node, *(copy_out(self.driver, each) for each in outputs))
 
     def _counting(self) -> Callable[[], None]:
         """The launch that counts the run."""

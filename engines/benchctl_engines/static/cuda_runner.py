@@ -15,6 +15,7 @@ from ..contract import (
     RunnerFacts,
     StepProfile,
 )
+from ..devices.cuda.autotune import tuner_for
 from ..devices.cuda.clock import CudaClock, CudaLaunchClock
 from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
@@ -46,6 +47,7 @@ class CudaStaticRunner(StaticRunner):
     ) -> None:
         self._driver = open_for(options)
         super().__init__(workload, case, parameters, inputs, options)
+        self._tuner = tuner_for(options, self._driver)
         self._program: CudaProgram | None = None
         self._clock: CudaClock | None = None
         self._has_run = False
@@ -133,8 +135,9 @@ class CudaStaticRunner(StaticRunner):
             else f"recorded as a CUDA graph of {graph.nodes} nodes, replayed as one launch"
         )
         passes = [note for note in found.notes if note.startswith("pass ")]
-        precision = precision_words(self._options.precision)
-        notes = (*passes, device_words(self._driver), precision, f"the step is {recorded}")
+        precision = precision_words(self._options.precision, self._kind)
+        notes = [*passes, device_words(self._driver), precision, f"the step is {recorded}"]
+        notes += [] if self._tuner is None else [self._tuner.note()]
         return replace(found, notes=(*notes, STEP_WORDS), counts=counts)
 
     def profile(self, steps: int) -> StepProfile:

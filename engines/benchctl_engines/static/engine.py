@@ -16,6 +16,7 @@ from ..contract import (
     DeviceLimits,
     EngineOptions,
     Paradigm,
+    Precision,
     Program,
     RunnerFacts,
     StepGraphs,
@@ -71,6 +72,7 @@ class StaticRunner:
         self._options = options
         self._switches = PassSwitches.from_text(options.switches)
         self._as_callable = options.switches.get("entry", "run") == "callable"
+        self._tuner: Any = None
         self._session: Session | None = None
         self._recorded: dict[Shapes, _Recorded] = {}
         self._shapes: Shapes | None = None
@@ -86,7 +88,10 @@ class StaticRunner:
     def build(self) -> None:
         """Record the program, its gradients and its updates in a graph."""
         parameters, inputs = self._arrays
-        made = workload_graph(self._workload, self._case, parameters, inputs, self._options.seed)
+        options = self._options
+        made = workload_graph(
+            self._workload, self._case, parameters, inputs, options.seed, options.precision
+        )
         self._variables = made.variables
         self._session = Session(
             made.graph,
@@ -96,6 +101,7 @@ class StaticRunner:
             share_variables=True,
             precision=self._options.precision,
             left_out=left_out(self._options.switches),
+            tuner=self._tuner,
         )
         self._placeholders = made.placeholders
         self._recorded[_shapes_of(made.placeholders, inputs)] = self._kept(made)
@@ -130,7 +136,14 @@ class StaticRunner:
         found = self._recorded.get(shapes)
         if found is None:
             first = next(iter(self._recorded.values())).made
-            again = recorded_again(first, self._workload, self._case, inputs, self._options.seed)
+            again = recorded_again(
+                first,
+                self._workload,
+                self._case,
+                inputs,
+                self._options.seed,
+                self._options.precision,
+            )
             found = self._recorded[shapes] = self._kept(again)
         self._shapes = shapes
         self._placeholders = found.made.placeholders
@@ -233,6 +246,7 @@ class StaticEngine:
 
     name = "static"
     paradigm: Paradigm = "static"
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
 
     def versions(self) -> Mapping[str, str]:
         """Libraries that decide the speed."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..primitives.control_flow import CONTROL_FLOW
 from ..primitives.elementwise import add
+from ..primitives.half_storage import held
 from ..primitives.primitive import Saved
 from ..primitives.specs import ShapeError
 from ..reverse_mode import pull_back
@@ -205,9 +204,11 @@ def _seed_of(output: Value, seed: Any, graph: Graph) -> Any:
                 f"gradients expected a scalar or a seed of its shape, received {output!r} "
                 f"without a seed   (made at {output.node.origin.describe()})"
             )
-        return emit_constant(graph, np.ones((), output.spec.dtype), graph.site(), "seed")
+        dtype = output.spec.dtype
+        return emit_constant(graph, held(1.0, dtype), graph.site(), "seed", dtype)
     if not isinstance(seed, Value):
-        seed = emit_constant(graph, np.array(seed, output.spec.dtype), graph.site(), "seed")
+        array, dtype = held(seed, output.spec.dtype), output.spec.dtype
+        seed = emit_constant(graph, array, graph.site(), "seed", dtype)
     if seed.spec is not output.spec:
         raise ShapeError(f"gradients expected a seed like {output!r}, received {seed!r}")
     return seed

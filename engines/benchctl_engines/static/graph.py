@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
+from ..primitives.control_flow import CONTROL_FLOW
+from ..primitives.elementwise import cast
+from ..primitives.half_storage import held
 from ..primitives.operators import TensorOperators
 from ..primitives.primitive import OperandError, Primitive
-from ..primitives.specs import ShapeError, TensorSpec, number_dtype, spec
+from ..primitives.specs import (
+    HALVES,
+    ShapeError,
+    TensorSpec,
+    array_dtype,
+    number_dtype,
+    spec,
+    stated_dtype,
+)
 from ..source_sites import Site, user_site
 from .sources import constant_source, placeholder_source, step_source, variable_source
 
@@ -268,11 +279,21 @@ def record(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[st
             f"inside one   (made at {site.describe()}); return the new value and assign it after"
         )
     lifted = [_as_operand(primitive, each, values, graph, site) for each in operands]
+    if primitive.effect == "pure" and primitive not in CONTROL_FLOW:
+        lifted = _rounded_beside_halves(lifted)
     try:
         node = graph.emit(primitive, lifted, attributes, origin=site)
     except ShapeError as error:
         raise ShapeError(_explain_shapes(str(error), lifted, site)) from None
     return node.outputs[0] if len(node.outputs) == 1 else node.outputs
+
+
+def _rounded_beside_halves(operands: list[Value]) -> list[Value]:
+    """Operands of float32 that meet a half, such as random numbers, become halves."""
+    half = next((each.spec.dtype for each in operands if each.spec.half), "")
+    if not half:
+        return operands
+    return [cast(each, dtype=half) if each.spec.dtype == "float32" else each for each in operands]
 
 
 def _explain_shapes(message: str, operands: Sequence[Value], site: Site) -> str:
@@ -292,13 +313,13 @@ def _as_operand(
     primitive: Primitive, operand: Any, values: Sequence[Value], graph: Graph, site: Site
 ) -> Value:
     if isinstance(operand, Value):
-        held = graph.held(operand)
-        if held is None:
+        known = graph.held(operand)
+        if known is None:
             raise OperandError(
                 f"{primitive.name} expected values of one graph, received {values[0]!r} made at "
                 f"{values[0].node.origin} and {operand!r} made at {operand.node.origin}"
             )
-        return held
+        return known
     if hasattr(operand, "apply_primitive"):
         raise OperandError(
             f"{primitive.name} cannot mix a value of the static engine, {values[0]!r} made at "
@@ -306,16 +327,22 @@ def _as_operand(
             "array through a placeholder or make it a constant"
         )
     # Copied: what the user does to the array later must not reach the graph.
-    array = np.array(operand)
-    if not isinstance(operand, np.ndarray):
-        array = array.astype(number_dtype(operand, [each.spec for each in values]))
-    return emit_constant(graph, array, site)
+    array, specs = np.array(operand), [each.spec for each in values]
+    adopted = array_dtype if isinstance(operand, np.ndarray) else number_dtype
+    dtype = adopted(operand, specs)
+    array = held(array, dtype) if dtype in HALVES else array.astype(dtype, copy=False)
+    return emit_constant(graph, array, site, dtype=dtype)
 
 
-def emit_constant(graph: Graph, array: Array, origin: Site, name: str = "") -> Value:
-    """A constant node holding `array`, which must not be changed afterwards."""
+def emit_constant(
+    graph: Graph, array: Array, origin: Site, name: str = "", dtype: str = ""
+) -> Value:
+    """A constant node holding `array`, which must not be changed afterwards.
+
+    `dtype` is said where the array only holds what a GPU stores otherwise; see half_storage.py.
+    """
     array = np.ascontiguousarray(array) if array.ndim else array
-    made = spec(array.shape, str(array.dtype))
+    made = spec(array.shape, dtype or stated_dtype(str(array.dtype)))
     attributes = {"shape": made.shape, "dtype": made.dtype}
     node = graph.emit(constant_source, (), attributes, origin=origin, name=name, payload=array)
     return node.outputs[0]
@@ -334,7 +361,13 @@ def placeholder(dtype: str = "float32", shape: Sequence[int] = (), name: str = "
     """A value that every run must be fed, in the default graph."""
     graph = default_graph()
     _require_outside("placeholder", graph)
-    attributes = {"shape": tuple(int(size) for size in shape), "dtype": dtype}
+    sizes = tuple(int(size) for size in shape)
+    return emit_placeholder(graph, spec(sizes, stated_dtype(dtype)), name)
+
+
+def emit_placeholder(graph: Graph, made: TensorSpec, name: str = "") -> Value:
+    """A placeholder of this spec; arrays that it is fed are held as the spec says."""
+    attributes = {"shape": made.shape, "dtype": made.dtype}
     node = graph.emit(placeholder_source, (), attributes, origin=graph.site(), name=name)
     node.payload = node.outputs[0]
     return node.outputs[0]
@@ -352,12 +385,20 @@ def variable(initial: Any, dtype: str | None = None, name: str = "", copy: bool 
     array = np.asarray(array, dtype, order="C")
     graph = default_graph()
     _require_outside("variable", graph)
-    attributes = {"shape": array.shape, "dtype": str(array.dtype)}
+    made = spec(array.shape, stated_dtype(str(array.dtype)))
+    return emit_variable(graph, made, array.copy() if copy else array, array, name)
+
+
+def emit_variable(
+    graph: Graph, made: TensorSpec, initial: Array, given: Array, name: str = ""
+) -> Variable:
+    """A variable of this spec; `initial` is held as the spec says."""
+    attributes = {"shape": made.shape, "dtype": made.dtype}
     node = graph.emit(variable_source, (), attributes, origin=graph.site(), name=name)
-    made = Variable(node, array.copy() if copy else array, array)
-    node.outputs = (made,)
-    node.payload = made
-    return made
+    result = Variable(node, initial, given)
+    node.outputs = (result,)
+    node.payload = result
+    return result
 
 
 def _require_outside(name: str, graph: Graph) -> None:

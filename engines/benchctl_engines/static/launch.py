@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +15,15 @@ from ..kernels.table import (
     KernelRequest,
     NoKernelError,
     Prepared,
+    Tuner,
     kernel_words,
+    prepared_kernel,
     select,
 )
+from ..primitives.half_storage import rounded
 from ..primitives.nan_check import refuse_nan
 from ..primitives.primitive import PRIMITIVES
-from ..primitives.specs import TensorSpec
+from ..primitives.specs import TensorSpec, spec
 from .gradients import is_control
 from .graph import Node, Value
 from .sources import constant_source
@@ -41,7 +44,7 @@ class Target:
     """Where a step runs: the device's rows of the kernel table, and what requests tell them.
 
     `driver` is the GPU of the device "gpu", None of the others; rows named in `left_out` are not
-    chosen.
+    chosen. `tuner` measures a GPU's kernels.
     """
 
     device: str = "cpu"
@@ -49,6 +52,7 @@ class Target:
     driver: Driver | None = None
     precision: Precision = "fp32"
     left_out: tuple[str, ...] = ()
+    tuner: Tuner | None = None
 
     def request(
         self,
@@ -65,6 +69,7 @@ class Target:
             self.driver,
             self.precision,
             self.left_out,
+            tuner=self.tuner,
         )
 
     def kernel_for(
@@ -91,6 +96,16 @@ def request_of(node: Node, target: Target) -> KernelRequest:
     )
 
 
+def _prepared(
+    node: Node, target: Target, request: KernelRequest, constants: Collection[int] = ()
+) -> tuple[str, Prepared]:
+    name = node.primitive.name
+    try:
+        return prepared_kernel(name, target.device, request, constants)
+    except NoKernelError as error:
+        raise NoKernelError(f"{error}   (made at {node.origin.describe()})") from None
+
+
 def prepare_node(
     node: Node, target: Target, bound: Callable[[Value], Any] | None = None
 ) -> tuple[str, Prepared]:
@@ -104,21 +119,17 @@ def prepare_node(
             f"the static engine runs no {node.primitive.name} on device {target.device}: a step "
             f"there is one recorded list of launches   (made at {node.origin.describe()})"
         )
-    request = request_of(node, target)
-    try:
-        row = select(node.primitive.name, target.device, request)
-    except NoKernelError as error:
-        raise NoKernelError(f"{error}   (made at {node.origin.describe()})") from None
-    prepared = row.prepare(request)
-    if bound is not None and prepared.bind is not None:
+    constants = {}
+    if bound is not None:
         constants = {
-            index: bound(operand)
+            index: operand
             for index, operand in enumerate(node.operands)
             if operand.node.primitive is constant_source
         }
-        if constants:
-            prepared = prepared.bind(constants)
-    return kernel_words(node.primitive.name, row.name, prepared), prepared
+    row, prepared = _prepared(node, target, request_of(node, target), constants)
+    if bound is not None and constants and prepared.bind is not None:
+        prepared = prepared.bind({index: bound(each) for index, each in constants.items()})
+    return kernel_words(node.primitive.name, row, prepared), prepared
 
 
 def constant_array(value: Value) -> Array:
@@ -128,12 +139,29 @@ def constant_array(value: Value) -> Array:
 
 
 def run_once(node: Node, arrays: Sequence[Array], target: Target) -> tuple[Array, ...]:
-    """The node's results in fresh arrays of the host."""
-    _, prepared = prepare_node(node, target)
-    outs = tuple(np.empty(each.spec.shape, each.spec.dtype) for each in node.outputs)
+    """The node's results in fresh arrays of the host.
+
+    Of halves as a GPU has them: computed in float32, and rounded once.
+    """
+    request = request_of(node, target)
+    widened = replace(
+        request,
+        inputs=tuple(map(_as_held, request.inputs)),
+        outputs=tuple(map(_as_held, request.outputs)),
+    )
+    _, prepared = _prepared(node, target, widened)
+    outs = tuple(np.empty(each.shape, each.dtype) for each in widened.outputs)
     workspace = (aligned_bytes(prepared.workspace_bytes),) if prepared.workspace_bytes else ()
-    prepared.run(*outs, *arrays, *workspace)
-    return outs
+    prepared.run(*outs, *map(_rounded, arrays, request.inputs), *workspace)
+    return tuple(map(_rounded, outs, request.outputs))
+
+
+def _as_held(each: TensorSpec) -> TensorSpec:
+    return spec(each.shape, each.numpy_dtype.name)
+
+
+def _rounded(array: Array, each: TensorSpec) -> Array:
+    return rounded(array, each.dtype) if each.half else array
 
 
 def check_nan(node: Node, *outputs: Array) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..contract import Array, Precision
 from ..devices.availability import gpu_index
 from ..devices.cpu import usable_cores
+from ..kernels.table import Tuner
 from .graph import Graph, Value, default_graph
 from .launch import Target
 from .passes.pipeline import optimise
@@ -100,7 +101,8 @@ class Session:
 
     On a GPU ("gpu", "gpu:N") variables, constants and everything in between live in its memory;
     feeds are copied there and fetched values back by every run. `precision` is how it computes
-    products of float32; kernels named in `left_out` are not chosen.
+    products of float32; kernels named in `left_out` are not chosen, and `tuner` measures those that
+    it might take.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Session:
         share_variables: bool = False,
         precision: Precision = "fp32",
         left_out: tuple[str, ...] = (),
+        tuner: Tuner | None = None,
     ) -> None:
         self.graph = graph if graph is not None else default_graph()
         self.switches = switches if switches is not None else PassSwitches()
@@ -121,6 +124,7 @@ class Session:
         self.state, self._target = _place(
             device, self.threads, precision, share_variables, left_out
         )
+        self._target = replace(self._target, tuner=tuner)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
         self.compile_seconds = 0.0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from ..contract import Switch
+from ..devices.gpu_switches import AUTOTUNE
 from ..kernels.convolution_choice import CONVOLUTION, NAME
 
 
@@ -97,6 +98,7 @@ def described_switches() -> dict[str, Switch]:
             "run", ("run", "callable"), "step through Session.run or through make_callable"
         ),
         "passes": Switch("on", ("on", "off"), "all passes at once; single ones can still be set"),
+        "autotune": AUTOTUNE,
         NAME: CONVOLUTION,
     }
     for each in fields(PassSwitches):

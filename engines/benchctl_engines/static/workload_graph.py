@@ -11,19 +11,29 @@ from ..contract import (
     Case,
     Objectives,
     Outputs,
+    Precision,
     Program,
     new_parameters,
     objectives_of,
     refuse_updates,
 )
-from ..primitives.elementwise import subtract
+from ..primitives.elementwise import cast, subtract
+from ..primitives.half_storage import loss_scale, stored_dtype, stored_spec
 from ..primitives.operations import assign, assign_sub
 from ..primitives.randomness import random
 from ..primitives.vocabulary_methods import InHouseVocabulary
 from ..source_sites import Site
 from . import control_flow
 from .gradients import gradients
-from .graph import Graph, Value, emit_constant, placeholder, step_counter, variable
+from .graph import (
+    Graph,
+    Value,
+    emit_constant,
+    emit_placeholder,
+    emit_variable,
+    step_counter,
+    variable,
+)
 
 
 class StaticVocabulary(InHouseVocabulary):
@@ -70,23 +80,38 @@ def workload_graph(
     parameters: Mapping[str, Array],
     inputs: Mapping[str, Array],
     seed: int = 0,
+    precision: Precision = "fp32",
 ) -> WorkloadGraph:
-    """Record the program of a case, its gradients and its updates."""
+    """Record the program of a case, its gradients and its updates.
+
+    Where the precision stores float32 as halves, the program sees halves. Parameters that a step
+    changes stay float32, and each is rounded once a step: an update is often smaller than the last
+    bit of a half.
+    """
+    kind = workload.step(case)
     graph = Graph()
     origin = _origin(workload)
     with graph.as_default(), graph.made_at(origin):
-        made = WorkloadGraph(graph, _placeholders(inputs))
-        if workload.step(case) == "forward":
+        made = WorkloadGraph(graph, _placeholders(graph, inputs, precision))
+        if kind == "forward":
             # A frozen graph, as TensorFlow's users made for serving.
             made.parameters = {
-                name: emit_constant(graph, array, origin, name)
+                name: emit_constant(graph, array, origin, name, stored_spec(array, precision).dtype)
+                for name, array in parameters.items()
+            }
+        elif kind == "gradient":
+            made.parameters = made.variables = {
+                name: emit_variable(graph, stored_spec(array, precision), array, array, name)
                 for name, array in parameters.items()
             }
         else:
-            made.parameters = made.variables = {
+            made.variables = {
                 name: variable(array, name=name, copy=False) for name, array in parameters.items()
             }
-    _record(made, workload, case, seed)
+            made.parameters = {
+                name: _seen(each, precision) for name, each in made.variables.items()
+            }
+    _record(made, workload, case, seed, precision)
     graph.freeze()
     return made
 
@@ -97,6 +122,7 @@ def recorded_again(
     case: Case,
     inputs: Mapping[str, Array],
     seed: int = 0,
+    precision: Precision = "fp32",
 ) -> WorkloadGraph:
     """The program once more, in the same graph and on the same parameters, for other inputs."""
     graph = made.graph
@@ -104,8 +130,9 @@ def recorded_again(
     graph.random_sites = 0
     with graph.growing():
         with graph.as_default(), graph.made_at(_origin(workload)):
-            again = WorkloadGraph(graph, _placeholders(inputs), made.parameters, made.variables)
-        _record(again, workload, case, seed)
+            placeholders = _placeholders(graph, inputs, precision)
+            again = WorkloadGraph(graph, placeholders, made.parameters, made.variables)
+        _record(again, workload, case, seed, precision)
     return again
 
 
@@ -115,11 +142,18 @@ def _origin(workload: Program) -> Site:
     return Site(code.co_filename, code.co_firstlineno)
 
 
-def _placeholders(inputs: Mapping[str, Array]) -> dict[str, Value]:
-    return {name: placeholder(str(each.dtype), each.shape, name) for name, each in inputs.items()}
+def _placeholders(
+    graph: Graph, inputs: Mapping[str, Array], precision: Precision
+) -> dict[str, Value]:
+    return {
+        name: emit_placeholder(graph, stored_spec(each, precision), name)
+        for name, each in inputs.items()
+    }
 
 
-def _record(made: WorkloadGraph, workload: Program, case: Case, seed: int) -> None:
+def _record(
+    made: WorkloadGraph, workload: Program, case: Case, seed: int, precision: Precision
+) -> None:
     """The program on the placeholders and parameters, and what the step wants besides."""
     kind = workload.step(case)
     known = made.parameters
@@ -127,26 +161,45 @@ def _record(made: WorkloadGraph, workload: Program, case: Case, seed: int) -> No
         ops = StaticVocabulary(made.graph, seed)
         outputs = workload.program(ops, known, made.placeholders, case)
         made.fetches = dict(outputs.values)
+        # A seed that the program gives has a size of its own.
+        scale = loss_scale(precision) if outputs.seed is None else 1.0
         if kind == "gradient":
-            _fetch_gradients(made, outputs, workload.differentiate(case))
+            _fetch_gradients(made, outputs, workload.differentiate(case), scale)
         elif kind == "training":
             objectives = objectives_of(workload, case)
             if objectives is None:
                 refuse_updates(outputs)
-                _update(made, outputs, workload.learning_rate(case))
+                _update(made, outputs, workload.learning_rate(case), scale)
             else:
-                gradients_by_name = _gradients_of_each(made, outputs, objectives)
+                gradients_by_name = _gradients_of_each(made, outputs, objectives, scale)
                 updated = workload.update(  # type: ignore[attr-defined]
-                    ops, known, gradients_by_name, case
+                    ops, made.variables, gradients_by_name, case
                 )
-                _assign(made, new_parameters(outputs.updates, updated, known))
+                _assign(made, new_parameters(outputs.updates, updated, made.variables), known)
 
 
-def _fetch_gradients(made: WorkloadGraph, outputs: Outputs, wanted: tuple[str, ...]) -> None:
+def _seen(master: Value, precision: Precision) -> Any:
+    """A parameter as the program sees it."""
+    dtype = stored_dtype(master.dtype, precision)
+    return master if dtype == master.dtype else cast(master, dtype=dtype)
+
+
+def _fetch_gradients(
+    made: WorkloadGraph, outputs: Outputs, wanted: tuple[str, ...], scale: float
+) -> None:
     known = {**made.placeholders, **made.variables}
-    found = gradients(outputs.objective, [known[name] for name in wanted], _seeds(outputs))
+    seeds = _seeds(outputs, scale)
+    found = gradients(outputs.objective, [known[name] for name in wanted], seeds)
     for name, each in zip(wanted, found, strict=True):
-        made.fetches[f"grad_{name}"] = _existing(name, each)
+        made.fetches[f"grad_{name}"] = _unscaled(_existing(name, each), scale)
+
+
+def _unscaled(gradient: Value, scale: float) -> Any:
+    """A gradient without the scale that it came with, in float32 as parameters are."""
+    if scale == 1.0:
+        return gradient
+    wide = gradient if gradient.dtype == "float32" else cast(gradient, dtype="float32")
+    return wide * (1.0 / scale)
 
 
 def _existing(name: str, gradient: Value | None) -> Value:
@@ -158,33 +211,48 @@ def _existing(name: str, gradient: Value | None) -> Value:
     return gradient
 
 
-def _update(made: WorkloadGraph, outputs: Outputs, rate: float) -> None:
-    found = gradients(outputs.objective, list(made.variables.values()), _seeds(outputs))
+def _update(made: WorkloadGraph, outputs: Outputs, rate: float, scale: float) -> None:
+    found = gradients(outputs.objective, list(made.variables.values()), _seeds(outputs, scale))
     for (name, source), each in zip(made.variables.items(), found, strict=True):
         if each is not None:
-            made.updates[name] = assign_sub(source, rate * each)
+            made.updates[name] = assign_sub(source, (rate / scale) * each)
 
 
 def _gradients_of_each(
-    made: WorkloadGraph, outputs: Outputs, objectives: Objectives
+    made: WorkloadGraph, outputs: Outputs, objectives: Objectives, scale: float
 ) -> dict[str, Value]:
     """The gradient of each trained parameter, of the objective that trains it."""
     result: dict[str, Value] = {}
+    seeds = None if scale == 1.0 else [scale]
     for objective, names in objectives.items():
-        found = gradients(outputs.values[objective], [made.variables[name] for name in names])
-        result |= {name: _existing(name, each) for name, each in zip(names, found, strict=True)}
+        sources = [made.variables[name] for name in names]
+        found = gradients(outputs.values[objective], sources, seeds)
+        result |= {
+            name: _unscaled(_existing(name, each), scale)
+            for name, each in zip(names, found, strict=True)
+        }
     return result
 
 
-def _assign(made: WorkloadGraph, new: dict[str, Any]) -> None:
-    """Each new value goes to its variable; `w - delta` is subtracted in w's own memory."""
+def _assign(made: WorkloadGraph, new: dict[str, Any], seen: Mapping[str, Any]) -> None:
+    """Each new value goes to its variable; `w - delta` is subtracted in w's own memory.
+
+    `seen` is what the program saw of the variables: given back, it changes nothing.
+    """
     for name, value in new.items():
-        variable, node = made.variables[name], value.node
+        if value is seen[name]:
+            continue
+        variable = made.variables[name]
+        if value.dtype != variable.dtype:
+            value = cast(value, dtype=variable.dtype)
+        node = value.node
         if node.primitive is subtract and node.operands[0] is variable:
             made.updates[name] = assign_sub(variable, node.operands[1])
         elif value is not variable:
             made.updates[name] = assign(variable, value)
 
 
-def _seeds(outputs: Outputs) -> list[Any] | None:
-    return None if outputs.seed is None else [outputs.seed]
+def _seeds(outputs: Outputs, scale: float) -> list[Any] | None:
+    if outputs.seed is None:
+        return None if scale == 1.0 else [scale]
+    return [outputs.seed]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchctl_engines.gpu.driver import ConvolutionRequest
+from benchctl_engines.primitives.half_storage import stored_dtype
 from benchctl_workloads.vgg_shapes import (
     PAPER_IMAGE_SIZE,
     PAPER_WIDTH,
@@ -20,7 +21,7 @@ from benchctl_workloads.vgg_shapes import (
 
 BATCHES = (1, 16, 32)
 LAYOUTS = ("NCHW", "NHWC")
-PRECISIONS = ("fp32", "tf32")
+PRECISIONS = ("fp32", "tf32", "fp16")
 KINDS = ("forward+bias+relu", "forward", "input_gradient", "filter_gradient")
 
 
@@ -71,7 +72,7 @@ def request(layer: Layer, batch: int, layout: Any, precision: Any, kind: str) ->
         padding=(side, side),
         layout=layout,
         filter_layout="KCRS" if layout == "NCHW" else "KRSC",
-        dtype="float32",
+        dtype=stored_dtype("float32", precision),
         bias=kind != plain,
         relu=kind != plain,
         precision=precision,

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from benchctl_engines.gpu.driver import ConvolutionRequest, MatmulRequest, NoPlanError
+from benchctl_engines.primitives.half_storage import from_bits, to_bits
+from benchctl_engines.primitives.specs import HALVES, spec
 
 from .memory import SPOILED, bytes_at, numbers_at
 
@@ -28,10 +30,14 @@ class EmulatedPlan:
     """A plan; `run` checks that the operands lie in memory in use."""
 
     def __init__(self, driver: Any, request: Any, name: str, workspace_bytes: int) -> None:
-        if request.dtype not in ("float32", "float64"):
+        if request.dtype not in ("float32", "float64", *HALVES):
             raise NoPlanError(f"{name}: no plan for {request.dtype}")
+        if request.plan >= driver.library_plans:
+            raise NoPlanError(
+                f"{name}: {driver.library_plans} plans, asked for number {request.plan}"
+            )
         self.request = request
-        self.name = name
+        self.name = f"{name} {request.plan}" if request.plan else name
         self.workspace_bytes = workspace_bytes
         self._driver = driver
 
@@ -56,16 +62,27 @@ class EmulatedPlan:
     ) -> None:
         dtype = self.request.dtype
         for shape, place in zip(shapes, places, strict=True):
-            nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            nbytes = spec(shape, dtype).nbytes
             self._driver.memory.touch(place, nbytes, self.name)
         if self.workspace_bytes:
             self._driver.memory.touch(workspace, self.workspace_bytes, f"{self.name}'s workspace")
             bytes_at(workspace, self.workspace_bytes)[:] = SPOILED
-        arrays = [numbers_at(p, s, dtype) for p, s in zip(places, shapes, strict=True)]
+        stored = "uint16" if dtype in HALVES else dtype
+        arrays = [numbers_at(p, s, stored) for p, s in zip(places, shapes, strict=True)]
+        if dtype in HALVES:
+            self._compute_halves(*arrays)
+            return
         out, *operands = arrays
         if self.request.precision == "tf32":
             operands[:2] = [rounded_to_tf32(each) for each in operands[:2]]
         self.compute(out, *operands)
+
+    def _compute_halves(self, out: Any, *operands: Any) -> None:
+        """Sums in float32, rounded once."""
+        dtype = self.request.dtype
+        result = np.empty(out.shape, np.float32)
+        self.compute(result, *(from_bits(each, dtype) for each in operands))
+        out[...] = to_bits(result, dtype)
 
 
 class MatmulPlan(EmulatedPlan):

@@ -97,6 +97,28 @@ template <class To, class From> inline To emu_bits(From from) {
     __builtin_memcpy(&to, &from, sizeof(To));
     return to;
 }
+// What kernels' text has instructions for on a GPU: binary16, rounded to the nearest, ties to even.
+inline unsigned short half_bits(float x) {
+    const unsigned word = emu_bits<unsigned>(x), sign = word >> 16 & 0x8000u;
+    const unsigned rest = word & 0x7fffffffu;
+    if (rest > 0x7f800000u) return (unsigned short)(sign | 0x7e00u);
+    // From 65520 on the nearest is infinite.
+    if (rest >= 0x477ff000u) return (unsigned short)(sign | 0x7c00u);
+    if (rest < 0x38800000u) {
+        // Below 2^-14 halves are multiples of 2^-24, as floats from 1/2 to 1 are.
+        const float raised = emu_bits<float>(rest) + 0.5f;
+        return (unsigned short)(sign | (emu_bits<unsigned>(raised) - 0x3f000000u));
+    }
+    const unsigned rounded = rest + 0xfffu + (rest >> 13 & 1u);
+    return (unsigned short)(sign | (rounded - 0x38000000u) >> 13);
+}
+inline float half_value(unsigned short bits) {
+    const unsigned sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu;
+    if (rest >= 0x7c00u) return emu_bits<float>(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
+    if (rest >= 0x400u) return emu_bits<float>(sign | ((rest << 13) + 0x38000000u));
+    const float small = rest * (1.0f / 16777216.0f);
+    return emu_bits<float>(sign | emu_bits<unsigned>(small));
+}
 inline float __int_as_float(int x) { return emu_bits<float>(x); }
 inline float __uint_as_float(unsigned x) { return emu_bits<float>(x); }
 inline int __float_as_int(float x) { return emu_bits<int>(x); }

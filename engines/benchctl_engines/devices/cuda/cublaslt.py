@@ -1,7 +1,7 @@
 """Matrix products by cuBLASLt, through its C interface.
 
 CuPy's own products cannot be captured. Here the caller gives the workspace, nothing is allocated
-in a call, and the plan of a request is chosen once by the library's heuristic.
+in a call, and the plan of a request is chosen once: the guess of the library that is asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ ALIGNMENT_BYTES = 16
 """What every operand's address is a multiple of: arrays lie anywhere in an arena."""
 
 # Names and values of cublasLt.h and cublas_api.h.
-_R_32F, _R_64F = 0, 1
+_R_32F, _R_64F, _R_16F, _R_16BF = 0, 1, 2, 14
+_TYPES = {"float32": _R_32F, "float64": _R_64F, "float16": _R_16F, "bfloat16": _R_16BF}
 _COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 68, 77, 70
 _DESC_TRANSA, _DESC_TRANSB, _DESC_EPILOGUE, _DESC_BIAS_POINTER = 3, 4, 7, 8
 _LAYOUT_BATCH_COUNT, _LAYOUT_STRIDED_BATCH_OFFSET = 5, 6
@@ -110,7 +111,7 @@ class CublasLt:
         _check(library.cublasLtCreate(ctypes.byref(self._handle)), "cublasLtCreate")
 
     def plan(self, request: MatmulRequest, issue: Callable[[], int]) -> MatmulPlan:
-        """The heuristic's first choice; raises `NoPlanError`.
+        """The guess of the heuristic that the request asks for; raises `NoPlanError`.
 
         `issue` is asked for the stream at every run, and may refuse.
         """
@@ -123,15 +124,18 @@ class Descriptors:
     def __init__(self, library: Any, request: MatmulRequest) -> None:
         self._library = library
         self._made: list[tuple[str, Any]] = []
-        if request.dtype not in ("float32", "float64"):
+        if request.dtype not in _TYPES:
             raise NoPlanError(f"cuBLASLt: no plan for {request.dtype}")
         double = request.dtype == "float64"
         fast = _COMPUTE_32F_FAST_TF32 if request.precision == "tf32" else _COMPUTE_32F
         self.number = ctypes.c_double if double else ctypes.c_float
-        self._dtype = _R_64F if double else _R_32F
+        self._dtype = _TYPES[request.dtype]
         product = column_major(request)
         self.operation = self._create(
-            "MatmulDesc", ctypes.c_int(_COMPUTE_64F if double else fast), ctypes.c_int(self._dtype)
+            "MatmulDesc",
+            ctypes.c_int(_COMPUTE_64F if double else fast),
+            # Sums, and the factors before them, are no halves where the operands are.
+            ctypes.c_int(_R_64F if double else _R_32F),
         )
         for attribute, operand in ((_DESC_TRANSA, product.left), (_DESC_TRANSB, product.right)):
             self.set_operation(attribute, ctypes.c_int32(operand.transposed))
@@ -189,8 +193,6 @@ class Descriptors:
 class MatmulPlan:
     """One product: out, a, b, then c where it accumulates, then the bias."""
 
-    name = "cublaslt"
-
     def __init__(
         self, library: Any, handle: Any, request: MatmulRequest, issue: Callable[[], int]
     ) -> None:
@@ -199,7 +201,9 @@ class MatmulPlan:
         self._issue = issue
         self._handle = handle
         self._multiply = library.cublasLtMatmul
-        found, count = _Heuristic(), ctypes.c_int(0)
+        self.name = "cublaslt" + (f" plan {request.plan}" if request.plan else "")
+        asked = request.plan + 1
+        guesses, count = (_Heuristic * asked)(), ctypes.c_int(0)
         if request.bias:
             # The heuristic wants an address; each run sets its own.
             described.set_operation(_DESC_BIAS_POINTER, ctypes.c_void_p(ALIGNMENT_BYTES))
@@ -211,11 +215,12 @@ class MatmulPlan:
             described.out,
             described.out,
             described.preference,
-            1,
-            ctypes.byref(found),
+            asked,
+            guesses,
             ctypes.byref(count),
         )
-        if status or count.value == 0 or found.state:
+        found = guesses[request.plan]
+        if status or count.value < asked or found.state:
             reason = _STATUS_WORDS.get(status or found.state, "nothing found")
             raise NoPlanError(f"cuBLASLt has no plan for {request}: {reason}")
         self._found = found

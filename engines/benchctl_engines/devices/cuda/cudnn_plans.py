@@ -5,6 +5,7 @@ the order in which cuDNN expects them to be quick; those that are not allowed ar
 
 - strict float32: none that uses tensor cores or rounds its inputs (NVIDIA's numerical notes
   TENSOR_CORE and DOWN_CONVERT_INPUTS; float32 inputs alone would permit TF32);
+- halves: none that sums in less than float32 (REDUCED_PRECISION_REDUCTION);
 - always: none whose result differs from run to run, none that asks for more workspace than allowed.
 
 The library is imported when the first plan is asked for. A description of a device may stand in for
@@ -14,11 +15,12 @@ the device, so that plans can be looked at, though not run, on a machine that ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 from ...gpu.driver import ConvolutionRequest, DeviceFacts, NoPlanError
+from ...primitives.specs import HALVES
 
 INSTALL_HINT = "pip install nvidia-cudnn-cu13 'nvidia-cudnn-frontend>=1.23,<1.27'"
 PLANS_LOOKED_AT = 64
@@ -115,6 +117,8 @@ class PlanList:
         workspace_limit: int | None = None,
     ) -> None:
         self._request = request
+        self._found: list[Offer] = []
+        self._tried = 0
         try:
             self.graph = _declared(cudnn, request, target)
             _strike_out(cudnn, self.graph, request, workspace_limit)
@@ -127,21 +131,21 @@ class PlanList:
 
     def offers(self, limit: int = PLANS_LOOKED_AT) -> list[Offer]:
         """Build up to `limit` plans, in cuDNN's order, and say which could be."""
-        found: list[Offer] = []
-        for index in range(self.count):
-            if len(found) == limit:
-                break
-            offer = self._built(index)
+        while len(self._found) < limit and self._tried < self.count:
+            offer = self._built(self._tried)
+            self._tried += 1
             if offer is not None:
-                found.append(offer)
-        return found
+                self._found.append(offer)
+        return self._found[:limit]
 
-    def first(self) -> Offer:
-        """The first plan that can be built; raises `NoPlanError`."""
-        offers = self.offers(1)
+    def offer(self, place: int) -> Offer:
+        """The plan at this place among those that can be built; raises `NoPlanError`."""
+        offers = self.offers(place + 1)
         if not offers:
             raise NoPlanError(f"none of cuDNN's {self.count} plans is allowed: {self._request}")
-        return offers[0]
+        if len(offers) <= place:
+            raise NoPlanError(f"cuDNN has {len(offers)} plans, asked for number {place + 1}")
+        return offers[place]
 
     def _built(self, index: int) -> Offer | None:
         try:
@@ -156,10 +160,17 @@ class PlanList:
 
 def _declared(cudnn: Any, request: ConvolutionRequest, target: dict[str, Any]) -> Any:
     """The graph of a request, with the plans that cuDNN knows for it."""
-    types = {"float32": cudnn.data_type.FLOAT, "float64": cudnn.data_type.DOUBLE}
+    types = {
+        "float32": cudnn.data_type.FLOAT,
+        "float64": cudnn.data_type.DOUBLE,
+        "float16": cudnn.data_type.HALF,
+        "bfloat16": cudnn.data_type.BFLOAT16,
+    }
     dtype = types[request.dtype]
+    # Sums of halves, and what bias and ReLU make of them, are float32 until they are stored.
+    inside = types["float32"] if request.dtype in HALVES else dtype
     graph = cudnn.pygraph(
-        io_data_type=dtype, intermediate_data_type=dtype, compute_data_type=dtype, **target
+        io_data_type=dtype, intermediate_data_type=inside, compute_data_type=inside, **target
     )
     out, *inputs = result_tensors(request)
     first, second = (
@@ -201,21 +212,23 @@ def _strike_out(
 ) -> None:
     notes = cudnn.numerical_note
     struck = [notes.NONDETERMINISTIC]
-    if request.precision == "fp32" and request.dtype == "float32":
+    if request.precision != "tf32" and request.dtype == "float32":
         struck += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS]
+    if request.dtype in HALVES:
+        struck.append(notes.REDUCED_PRECISION_REDUCTION)
     graph.deselect_numeric_notes(struck)
     if workspace_limit is not None:
         graph.deselect_workspace_greater_than(workspace_limit)
 
 
 class CudnnPlan:
-    """A convolution by one of cuDNN's plans: the first that can be built, until `choose`."""
+    """A convolution by one of cuDNN's plans."""
 
-    def __init__(self, plans: PlanList, handle: int, version: str) -> None:
+    def __init__(self, plans: PlanList, offer: Offer, handle: int, version: str) -> None:
         self._plans = plans
+        self._offer = offer
         self._handle = handle
         self._version = version
-        self._offer = plans.first()
 
     @property
     def name(self) -> str:
@@ -224,16 +237,8 @@ class CudnnPlan:
 
     @property
     def workspace_bytes(self) -> int:
-        """Memory the plan in use works in."""
+        """Memory the plan works in."""
         return self._offer.workspace_bytes
-
-    def offers(self, limit: int = 8) -> list[Offer]:
-        """The first plans in cuDNN's order, built: what a measurement picks among."""
-        return self._plans.offers(limit)
-
-    def choose(self, offer: Offer) -> None:
-        """Use another plan from here on; its workspace may be larger."""
-        self._offer = offer
 
     def run(self, pointers: Sequence[int], workspace: int) -> None:
         """Issue it: addresses of the output, the inputs and the bias if any."""
@@ -258,7 +263,7 @@ class _Handles:
 
 
 _HANDLES = _Handles()
-_PLANS: dict[tuple[Any, ...], CudnnPlan | NoPlanError] = {}
+_PLANS: dict[tuple[Any, ...], PlanList | NoPlanError] = {}
 
 
 def convolution_plan(
@@ -267,7 +272,9 @@ def convolution_plan(
     stream_pointer: int,
     workspace_limit: int | None = None,
 ) -> CudnnPlan:
-    """The plan for a request on the current device, made once; raises `NoPlanError`, also once.
+    """The plan of a request on the current device; raises `NoPlanError`.
+
+    All plans of one convolution are looked for once, and found missing once.
 
     It is issued to the stream of the address. `workspace_limit` is in bytes, None for any.
     """
@@ -278,15 +285,15 @@ def convolution_plan(
     except Exception as error:
         raise NoPlanError(f"cuDNN does not start: {error}; {INSTALL_HINT}") from error
     device = driver_facts.index, driver_facts.name
-    key = (request, *device, stream_pointer, workspace_limit, version, cudnn.__version__)
+    asked = replace(request, plan=0)
+    key = (asked, *device, stream_pointer, workspace_limit, version, cudnn.__version__)
     found = _PLANS.get(key)
     if found is None:
         try:
-            plans = PlanList(cudnn, request, {"handle": handle}, workspace_limit)
-            found = CudnnPlan(plans, handle, version)
+            found = PlanList(cudnn, asked, {"handle": handle}, workspace_limit)
         except NoPlanError as error:
             found = error
         _PLANS[key] = found
     if isinstance(found, NoPlanError):
         raise NoPlanError(str(found))
-    return found
+    return CudnnPlan(found, found.offer(request.plan), handle, version)

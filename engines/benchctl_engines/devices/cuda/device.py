@@ -12,6 +12,7 @@ from ...gpu.driver import Driver, Precision
 from ...primitives.specs import TensorSpec, spec
 from ..cpu import Device
 from .pool import DevicePool
+from .transfer import copy_in, copy_out
 
 
 class CudaDevice(Device):
@@ -38,20 +39,16 @@ class CudaDevice(Device):
     def __repr__(self) -> str:
         return f"CudaDevice({self.driver.facts.name}, index={self.driver.facts.index})"
 
-    def from_host(self, array: Any) -> Any:
+    def from_host(self, array: Any, dtype: str = "") -> Any:
         """A copy of a host array on the device; the array may be changed when this returns."""
-        host = np.asarray(array, order="C")
-        made = self.pool.take(spec(host.shape, host.dtype.name))
-        if host.nbytes:
-            self.driver.copy_to_device(made.pointer, host)
+        host = np.asarray(array)
+        made = self.pool.take(spec(host.shape, dtype or host.dtype.name))
+        copy_in(self.driver, made, host)
         return made
 
     def to_host(self, array: Any) -> Array:
         """A copy on the host, of everything issued so far."""
-        host = np.empty(array.shape, array.dtype)
-        if host.nbytes:
-            self.driver.copy_to_host(host, array.pointer)
-        return host
+        return copy_out(self.driver, array)
 
     def copied(self, array: Any) -> Any:
         """An array of its own with the same numbers."""

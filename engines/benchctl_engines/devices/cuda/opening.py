@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...contract import EngineOptions
+from ...contract import EngineOptions, Precision, Step
 from ...gpu.driver import DeviceError, Driver
+from ...primitives.half_storage import STORED_AS, loss_scale
 from ..availability import gpu_index
 from .opened import open_driver
 
@@ -39,8 +40,16 @@ def device_words(driver: Driver) -> str:
     return f"{words}, {versions}" if versions else words
 
 
-def precision_words(precision: str) -> str:
-    """How products are computed, as a note."""
+def precision_words(precision: Precision, step: Step = "forward") -> str:
+    """How float32 is stored and computed, as a note."""
     if precision == "fp32":
         return "products of float32 computed strictly, no TF32"
-    return f"products of float32 computed in {precision.upper()}"
+    if precision not in STORED_AS:
+        return f"products of float32 computed in {precision.upper()}"
+    words = f"float32 stored as {STORED_AS[precision]}, computed with and summed in float32"
+    if step == "training":
+        words += ", parameters kept in float32"
+    scale = loss_scale(precision)
+    if step != "forward" and scale != 1.0:
+        words += f", gradients scaled by {scale:g} on their way"
+    return words

@@ -1,5 +1,6 @@
 // Convolutions as matrix products: the input unfolded into columns, columns folded back into a
-// gradient, and what follows a product. `real` is float or double; `index_t` counts elements.
+// gradient, and what follows a product. `real` is what is stored, `work` what is
+// computed with, float for halves; `index_t` counts elements.
 //
 // Axes: N batch, C channels in, K channels out, H W input, R S filter, P Q output. Columns are
 // [N*P*Q, depth], depth running over (c, r, s) or, with channels_last, over (r, s, c).
@@ -50,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(256) col2im(
         n = rest;
     }
     int depth = C * R * S;
-    real sum = 0;
+    work sum = 0;
     for (int r = 0; r < R; r++) {
         int across = h + top - r;
         int p = across / stride_h;
@@ -67,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(256) col2im(
 }
 
 // A NaN stays one, as in NumPy's maximum.
-static __device__ __forceinline__ real larger(real a, real b) { return a >= b || a != a ? a : b; }
+static __device__ __forceinline__ work larger(work a, work b) { return a >= b || a != a ? a : b; }
 
 // out = in + bias, then ReLU and the maxima of 2x2 squares where asked, in either order of axes.
 // `in` is a map of P x Q positions; out_P x out_Q are written. `out` may be `in`.
@@ -95,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(256) finish(
     int side = pool ? 2 : 1;
     const real *from = in_nchw ? in + (n * K + k) * P * Q : in + n * P * Q * K + k;
     from += across * p * side + along * q * side;
-    real value = from[0];
+    work value = from[0];
     if (pool) value = larger(larger(value, from[along]), larger(from[across], from[across + along]));
     if (biased) value += bias[k];
     if (relu) value = value < 0 ? 0 : value;

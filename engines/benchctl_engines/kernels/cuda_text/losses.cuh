@@ -1,6 +1,8 @@
 // Softmax cross-entropy and its derivatives: a block takes a row of [N, classes]. Sums are kept in
 // double precision. A label outside [0, classes) makes the loss NaN: a GPU cannot raise an error
 // without being waited for.
+//
+// REAL is the type that is stored, WORK the one that is computed with, OUT that of a result.
 
 // probabilities = softmax(logits); parts[n] = -log softmax(logits[n])[label n].
 extern "C" __global__ void __launch_bounds__(256, 1) softmax_rows(
@@ -8,34 +10,31 @@ extern "C" __global__ void __launch_bounds__(256, 1) softmax_rows(
     const LABEL* __restrict__ labels, index_t classes) {
     const REAL* x = logits + blockIdx.x * classes;
     REAL* p = probabilities + blockIdx.x * classes;
-    REAL largest = Largest<REAL>::none();
+    WORK largest = Largest<WORK>::none();
     for (index_t k = threadIdx.x; k < classes; k += blockDim.x)
-        largest = Largest<REAL>::of(largest, x[k]);
-    largest = fold_block_for_all<Largest<REAL>>(largest);
+        largest = Largest<WORK>::of(largest, (WORK)x[k]);
+    largest = fold_block_for_all<Largest<WORK>>(largest);
     double partition = 0.0;
-    for (index_t k = threadIdx.x; k < classes; k += blockDim.x) {
-        const REAL power = exp(x[k] - largest);
-        p[k] = power;
-        partition += (double)power;
-    }
+    for (index_t k = threadIdx.x; k < classes; k += blockDim.x)
+        partition += (double)exp((WORK)x[k] - largest);
     partition = fold_block_for_all<Sum>(partition);
     for (index_t k = threadIdx.x; k < classes; k += blockDim.x)
-        p[k] = (REAL)((double)p[k] / partition);
+        p[k] = (REAL)((double)exp((WORK)x[k] - largest) / partition);
     if (threadIdx.x == 0) {
         const LABEL label = labels[blockIdx.x];
         const bool valid = label >= 0 && label < classes;
-        parts[blockIdx.x] = valid ? log(partition) - (double)(x[label] - largest)
+        parts[blockIdx.x] = valid ? log(partition) - (double)((WORK)x[label] - largest)
                                   : (double)__int_as_float(0x7fc00000);
     }
 }
 
 // out[0] = sum of parts[N] / N; one block.
 extern "C" __global__ void __launch_bounds__(256, 1) mean_of_rows(
-    REAL* __restrict__ out, const double* __restrict__ parts, index_t N) {
+    OUT* __restrict__ out, const double* __restrict__ parts, index_t N) {
     double total = 0.0;
     for (index_t n = threadIdx.x; n < N; n += 256) total += parts[n];
     total = fold_block<Sum>(total);
-    if (threadIdx.x == 0) out[0] = (REAL)(total / (double)N);
+    if (threadIdx.x == 0) out[0] = (OUT)(total / (double)N);
 }
 
 // out = (p - onehot(labels)) * g / N, over all n = N * classes elements.

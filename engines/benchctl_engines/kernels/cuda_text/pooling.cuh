@@ -1,6 +1,8 @@
 // Max and average pooling. Images are [N, H, W, C]; in NCHW every plane is an image of one channel. Offsets are
 // the row-major index within the window of its first maximum; NaN counts as the largest value and
 // padding never wins. P x Q out, windows of R x S.
+//
+// REAL is the type that is stored, WORK the one that is summed in.
 #define WINDOW int R, int S, int stride_h, int stride_w, int top, int left
 
 static __device__ __forceinline__ bool beats(REAL value, REAL best) {
@@ -52,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) max_pool_gradient(
         const int p0 = h < R ? 0 : (h - R) / stride_h + 1, q0 = w < S ? 0 : (w - S) / stride_w + 1;
         const int p1 = h / stride_h < P ? h / stride_h : P - 1;
         const int q1 = w / stride_w < Q ? w / stride_w : Q - 1;
-        REAL total = 0;
+        WORK total = 0;
         for (int k = 0; k <= p1 - p0; k++) {
             const int p = falling ? p1 - k : p0 + k;
             for (int q = q0; q <= q1; q++) {
@@ -90,11 +92,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
     EACH(i, n) {
         PLACE(i, Q, P);
         const int h0 = row * stride_h - top, w0 = column * stride_w - left;
-        REAL total = 0;
+        WORK total = 0;
         for (int r = h0 < 0 ? -h0 : 0; r < R && h0 + r < H; r++)
             for (int s = w0 < 0 ? -w0 : 0; s < S && w0 + s < W; s++)
                 total += x[((image * H + h0 + r) * W + w0 + s) * C + c];
-        y[i] = total / (REAL)(inside(h0, R, H) * inside(w0, S, W));
+        y[i] = total / (WORK)(inside(h0, R, H) * inside(w0, S, W));
     }
 }
 
@@ -108,11 +110,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool_gradient(
         const int p0 = h < R ? 0 : (h - R) / stride_h + 1, q0 = w < S ? 0 : (w - S) / stride_w + 1;
         const int p1 = h / stride_h < P ? h / stride_h : P - 1;
         const int q1 = w / stride_w < Q ? w / stride_w : Q - 1;
-        REAL total = 0;
+        WORK total = 0;
         for (int p = p0; p <= p1; p++)
             for (int q = q0; q <= q1; q++)
                 total += g[((image * P + p) * Q + q) * C + c] /
-                         (REAL)(inside(p * stride_h - top, R, (int)H) *
+                         (WORK)(inside(p * stride_h - top, R, (int)H) *
                                 inside(q * stride_w - left, S, (int)W));
         dx[i] = total;
     }

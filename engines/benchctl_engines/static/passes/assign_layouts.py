@@ -3,7 +3,8 @@
 A chain is what is connected by images: convolutions, poolings, their gradients, and the
 elementwise operations between them. Filters stay as they are stored. Images change their order
 only where they enter or leave a chain, and a chain stays as written where that would cost more
-than it saves; a convolution whose kernel exists only for the written layout is in no chain.
+than it saves, by rule or as measured (`layout_costs.py`); a convolution whose kernel exists only
+for the written layout is in no chain.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from ...primitives.specs import TensorSpec, spec
 from ..graph import Graph, Node, Value
 from ..launch import Target
+from ..sources import constant_source
 from ..step_graph import StepGraph, consumers, emit_like, rewrite
+from .layout_costs import TO_NHWC, LayoutCosts, costs_on
 
-_TO_NHWC = (0, 2, 3, 1)
 _TO_NCHW = (0, 3, 1, 2)
 
 # The operands that are images.
@@ -28,15 +30,11 @@ IMAGES = {
     "average_pool2d_gradient": (0,),
 }
 _CONVOLUTIONS = ("conv2d", "conv2d_input_gradient", "conv2d_filter_gradient")
-# What a kernel saves for each byte of its images when they need no staging, against what changing
-# the order of a byte costs: on the CPU as measured on two cores at the shapes of VGG16, on a GPU as
-# its library's workspaces say, whose size is that of transposed copies.
-_COSTS = {"cpu": (1, 3), "gpu": (1, 1)}
 
 
 def assign_layouts(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str, int]]:
     """The step with layouts chosen; counts the operations moved to NHWC and the transposes."""
-    chosen = _worthwhile(step, _Finder(step, target), *_COSTS.get(target.device, _COSTS["cpu"]))
+    chosen = _worthwhile(step, _Finder(step, target), costs_on(target))
     if not chosen:
         return step, {"moved": 0, "transposes_added": 0}
     result = rewrite(step, _Mover(chosen).move)
@@ -46,7 +44,7 @@ def assign_layouts(step: StepGraph, target: Target) -> tuple[StepGraph, dict[str
 
 def why_as_written(target: Target) -> str:
     """Why no chain is moved on this target; empty where some may be."""
-    if target.device == "gpu" and target.precision == "fp32":
+    if target.device == "gpu" and target.precision == "fp32" and target.tuner is None:
         return "in strict float32 a GPU's convolutions work in NCHW inside"
     return ""
 
@@ -100,10 +98,7 @@ class _Finder:
         """
         primitive, attributes = node.primitive, moved_attributes(node)
         places = IMAGES[primitive.name]
-        inputs = tuple(
-            _moved_spec(each.spec) if place in places else each.spec
-            for place, each in enumerate(node.operands)
-        )
+        inputs = _moved_inputs(node, places)
         as_written = tuple(each.spec for each in node.operands)
         now = self._target.kernel_for(primitive.name, as_written, node.attributes)
         then = self._target.kernel_for(primitive.name, inputs, attributes)
@@ -122,7 +117,7 @@ def _moved_spec(written: TensorSpec) -> TensorSpec:
 
 
 def _permuted(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in _TO_NHWC)
+    return tuple(shape[axis] for axis in TO_NHWC)
 
 
 def moved_attributes(node: Node) -> dict[str, object]:
@@ -142,13 +137,31 @@ def moved_attributes(node: Node) -> dict[str, object]:
     return attributes
 
 
+def _moved_inputs(node: Node, places: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        _moved_spec(each.spec) if place in places else each.spec
+        for place, each in enumerate(node.operands)
+    )
+
+
+def _saved(node: Node, places: tuple[int, ...], images: list[Value], costs: LayoutCosts) -> float:
+    """What an operation on images gains when they are moved."""
+    written = tuple(each.spec for each in node.operands), node.attributes
+    moved = _moved_inputs(node, places), moved_attributes(node)
+    constants = [
+        place for place, each in enumerate(node.operands) if each.node.primitive is constant_source
+    ]
+    nbytes = sum(each.spec.nbytes for each in images)
+    return costs.saved(node.primitive.name, written, moved, constants, nbytes)
+
+
 def _worthwhile(
-    step: StepGraph, finder: _Finder, staging_cost: int, transpose_cost: int
+    step: StepGraph, finder: _Finder, costs: LayoutCosts
 ) -> dict[Node, tuple[int, ...]]:
     """The members of those chains that save more than their ends cost."""
     members, readers, fetched = finder.members, consumers(step), set(step.fetches)
     chain_of = _chains(members)
-    saved: dict[Node, int] = dict.fromkeys(chain_of.values(), 0)
+    saved: dict[Node, float] = dict.fromkeys(chain_of.values(), 0)
     entering: set[tuple[Node, Value]] = set()
     for node, places in members.items():
         chain = chain_of[node]
@@ -162,12 +175,12 @@ def _worthwhile(
                     _reads_outside(each, result, members) for each in readers.get(result, ())
                 )
                 if outside or result in fetched:
-                    saved[chain] -= transpose_cost * result.spec.nbytes
+                    saved[chain] -= costs.transpose(result.spec)
             images += node.outputs
         if node.primitive.name in IMAGES:
-            saved[chain] += staging_cost * sum(each.spec.nbytes for each in images)
+            saved[chain] += _saved(node, places, images, costs)
     for chain, image in entering:
-        saved[chain] -= transpose_cost * image.spec.nbytes
+        saved[chain] -= costs.transpose(image.spec)
     return {node: places for node, places in members.items() if saved[chain_of[node]] > 0}
 
 
@@ -215,7 +228,7 @@ class _Mover:
             return None
         origin = node.origin.touched_by("assign_layouts")
         sources = [
-            self._other_form(graph, each, _TO_NHWC, node) if place in places else each
+            self._other_form(graph, each, TO_NHWC, node) if place in places else each
             for place, each in enumerate(operands)
         ]
         attributes = moved_attributes(node)

@@ -41,6 +41,9 @@ def fold_constants(
         counts["folded"] += 1
         counts["bytes_added"] += produced
         origin = node.origin.touched_by("fold_constants")
-        return tuple(emit_constant(graph, each, origin) for each in results)
+        return tuple(
+            emit_constant(graph, each, origin, dtype=made.spec.dtype)
+            for each, made in zip(results, node.outputs, strict=True)
+        )
 
     return rewrite(step, fold), counts

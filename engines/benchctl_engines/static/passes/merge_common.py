@@ -38,7 +38,7 @@ def _key(node: Node, operands: tuple[Value, ...]) -> Hashable | None:
         array = node.payload
         if array.nbytes > _COMPARED_BYTES:
             return None
-        return ("constant", array.shape, array.dtype.str, array.tobytes())
+        return ("constant", node.outputs[0].spec, array.tobytes())
     if node.is_source:
         return None
     if node.primitive.name in _COMMUTATIVE:

@@ -1,0 +1,28 @@
+"""Arrays between the host and a GPU: halves are rounded on the way in, widened on the way out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...contract import Array
+from ...gpu.array import DeviceArray
+from ...gpu.driver import Driver
+from ...primitives.half_storage import from_bits, to_bits
+
+
+def copy_in(driver: Driver, place: DeviceArray, host: Array) -> None:
+    """Copy an array, held as the spec of the place says; it may be changed when this returns."""
+    if not place.nbytes:
+        return
+    spec = place.spec
+    stored = to_bits(host, spec.dtype) if spec.half else host
+    driver.copy_to_device(place.pointer, np.ascontiguousarray(stored))
+
+
+def copy_out(driver: Driver, array: DeviceArray) -> Array:
+    """A copy on the host of everything issued so far, there when this returns."""
+    spec = array.spec
+    host = np.empty(spec.shape, np.uint16 if spec.half else spec.numpy_dtype)
+    if host.nbytes:
+        driver.copy_to_host(host, array.pointer)
+    return from_bits(host, spec.dtype) if spec.half else host
