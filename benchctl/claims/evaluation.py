@@ -31,8 +31,8 @@ class Judged:
 
     @property
     def gap(self) -> Observation | None:
-        """The first thing that was not seen, None where all was."""
-        return next(iter(self.with_outcome(Outcome.MISSING)), None)
+        """The first judged thing that was not seen, None where all was."""
+        return next((each for each in self.observations if each.judged and each.reason), None)
 
 
 def is_claims_run(run: Run) -> bool:

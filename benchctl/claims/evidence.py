@@ -25,8 +25,8 @@ from benchctl.store.record import ArmResult, CaseResult, Run
 SETTINGS = "claims"
 """The key of a plan's settings with the names, facts and gaps of a run of claims."""
 
-UNTIMED = {"planned": "not measured yet", "unavailable": "not available"}
-"""Why an arm without a message has no times."""
+NOT_REACHED = "not reached within the budget"
+LONGER = "a longer --budget measures it"
 
 
 class Evidence:
@@ -114,8 +114,8 @@ class Evidence:
         """Whether an arm's results were those of float64 before it was timed."""
         arm = self.arm(case, arm_id)
         if arm is None or arm.status in ("planned", "unavailable"):
-            reason, hint = self._gap(arm, arm_id) or ("nothing was checked", "")
-            return missing(what, reason, hint, judged=judged)
+            gap = self._gap(arm, arm_id) or ("nothing was checked", "", Outcome.MISSING)
+            return missing(what, *gap, judged=judged)
         verification = arm.verification
         if verification is None and arm.status == "ok":
             return missing(what, f"{arm_id} was timed without a check", judged=judged)
@@ -127,20 +127,32 @@ class Evidence:
         seen = names + (f" and {more} more" if more > 0 else "")
         return Observation(what, outcome_of_check(verification.ok), seen=seen, judged=judged)
 
-    def _gap(self, arm: ArmResult | None, arm_id: str) -> tuple[str, str] | None:
-        """Why an arm has no times and what to do, None where it has."""
+    def _gap(self, arm: ArmResult | None, arm_id: str) -> tuple[str, str, Outcome] | None:
+        """Why an arm has no times and what to do, None where it has.
+
+        One that was planned and not reached leaves open what it would have said.
+        """
         if arm is None:
             reason, hint = self._unavailable.get(arm_id, ("", ""))
-            return reason or f"{arm_id} was not planned", hint
+            return reason or f"{arm_id} was not planned", hint, Outcome.MISSING
+        if arm.status == "planned":
+            return NOT_REACHED, LONGER, Outcome.UNDECIDED
         if round_medians(arm):
             return None
-        said = arm.message.partition("\n")[0] or UNTIMED.get(arm.status, arm.status)
-        return f"{arm_id}: {said}", arm.hint
+        said = arm.message.partition("\n")[0] or arm.status
+        return f"{arm_id}: {said}", arm.hint, Outcome.MISSING
 
 
-def missing(what: str, reason: str = "", hint: str = "", *, judged: bool = True) -> Observation:
+def missing(
+    what: str,
+    reason: str = "",
+    hint: str = "",
+    outcome: Outcome = Outcome.MISSING,
+    *,
+    judged: bool = True,
+) -> Observation:
     """Something that was not seen, and why."""
-    return Observation(what, Outcome.MISSING, reason=reason, hint=hint, judged=judged)
+    return Observation(what, outcome, reason=reason, hint=hint, judged=judged)
 
 
 def checked(what: str, ok: bool, seen: str = "", *, judged: bool = True) -> Observation:

@@ -74,6 +74,8 @@ def _named(observations: Sequence[Observation]) -> str:
 def _undecided(judged: Judged) -> str:
     """The observations whose intervals hold the margin, and how many rounds more they take."""
     open_ones = judged.with_outcome(Outcome.UNDECIDED)
+    if unreached := [each for each in open_ones if each.ratio is None]:
+        return f"{_named(unreached)}: {unreached[0].reason}; {unreached[0].hint}"
     if any(each.ratio is not None and each.ratio.low is None for each in open_ones):
         return f"{_named(open_ones)} has too few rounds for an interval"
     lacking = [each.ratio.more_rounds for each in open_ones if each.ratio is not None]
@@ -84,9 +86,9 @@ def _undecided(judged: Judged) -> str:
 
 def observation_words(observation: Observation) -> str:
     """What was seen: a ratio with its interval, a text, or why there is neither."""
-    if observation.outcome is Outcome.MISSING:
-        return f"not measured: {observation.reason}" if observation.reason else "not measured"
     ratio = observation.ratio
+    if observation.reason or observation.outcome is Outcome.MISSING:
+        return f"not measured: {observation.reason}" if observation.reason else "not measured"
     if ratio is None:
         return observation.seen
     if ratio.low is None or ratio.high is None:
@@ -98,6 +100,8 @@ def observation_words(observation: Observation) -> str:
 
 def outcome_word(observation: Observation) -> str:
     """What it says of the claim: `for`, `against`, `undecided`; what is `shown` decides nothing."""
+    if observation.reason:
+        return _OUTCOMES[Outcome.MISSING]
     if not observation.judged and observation.outcome is not Outcome.MISSING:
         return "shown"
     return _OUTCOMES[observation.outcome]
@@ -106,7 +110,9 @@ def outcome_word(observation: Observation) -> str:
 def result_words(judged: Judged) -> str:
     """The judged observations that were seen, the first few of them, in one line."""
     seen = [
-        each for each in judged.observations if each.judged and each.outcome is not Outcome.MISSING
+        each
+        for each in judged.observations
+        if each.judged and not each.reason and each.outcome is not Outcome.MISSING
     ]
     words = [f"{each.what}: {observation_words(each)}" for each in seen[:MOST_NAMED]]
     left = len(seen) - len(words)

@@ -33,7 +33,8 @@ for a store with such a run; `benchctl claims --from RUN` judges a stored run ag
 
 A ratio of times speaks for a claim where its whole 95 % interval lies above {MARGIN:g}, against it
 where none of it does, and for nothing where it holds {MARGIN:g}. Arms of one case took turns in
-every round and are compared in pairs; two cases are compared by ranks. A claim *holds here* if
+every round and are compared in pairs; two cases were measured one after the other and are compared
+by ranks, so that what the machine did in between is in their ratio. A claim *holds here* if
 everything that is judged speaks for it, *does not hold here* if nothing does, and *depends* if some
 does. What frameworks or devices are missing is *not measured here*, with what to do about it. Peaks
 of memory and lines of code are counted, not timed, and some experiments are checks: the text says

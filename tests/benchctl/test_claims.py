@@ -436,3 +436,13 @@ def test_a_page_of_a_run_shows_every_verdict(whole_run: Run) -> None:
         assert f"### {each.claim.name}\n" in page
     assert page.count("**") == 2 * len(CLAIMS)
     assert f"]({'../' + RUN.as_posix()})" in page
+
+
+def test_what_the_budget_did_not_reach_leaves_a_claim_open() -> None:
+    def unreached(arm: ArmResult) -> ArmResult:
+        return dataclasses.replace(arm, status="planned", verification=None, rounds=())
+
+    lines = {"layers": {"layers": 14, "plain": 30, "by hand": 50}}
+    judged = verdict(planted_run("layers", facts=lines, change=unreached), "layers")
+    assert judged.verdict is Verdict.UNDECIDED
+    assert "not reached within the budget" in verdict_words(judged)

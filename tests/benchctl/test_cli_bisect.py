@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_cli_gate import QUICK_PROCESSES
 from test_gate_revisions import git
 from test_measure_pairs import WORKLOAD
 
 from benchctl.cli import main
-from benchctl.gate import plans
 
 COMMITS = 5
 SLOW_FROM = 3
@@ -39,10 +37,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_commit_is_found_and_the_search_goes_on_where_it_was(project, monkeypatch):
-    monkeypatch.setattr(plans, "MEASURE", {**plans.MEASURE, **QUICK_PROCESSES})
+def test_the_commit_is_found_and_the_search_goes_on_where_it_was(project):
     arguments = ["bisect", "./mine.py", "--good", "state-0", "--engine", "numpy", "--json"]
-    arguments += ["--rounds", "9", "--most-rounds", "18"]
     result = CliRunner().invoke(main, arguments)
     assert result.stdout, result.stderr
     found = json.loads(result.stdout)

@@ -88,8 +88,12 @@ def draw_overview(judged: Sequence[Judged], run: Run) -> Chart:
 def draw_claim(judged: Judged, run: Run) -> Chart | MissingChart:
     """What was observed of one claim; what measures it where nothing was."""
     name, topic = f"claim-{judged.claim.name}", f"Claim: {judged.claim.says}"
-    seen = [each for each in judged.observations if each.outcome is not Outcome.MISSING]
-    if judged.verdict is Verdict.NOT_MEASURED:
+    seen = [
+        each
+        for each in judged.observations
+        if each.outcome is not Outcome.MISSING and not each.reason
+    ]
+    if judged.verdict is Verdict.NOT_MEASURED or not seen:
         return MissingChart(name, topic, reason_words(judged), command_of(judged))
     figure = style.new_figure(1.7 + 0.36 * len(seen))
     (axes,) = style.panels(figure, 1)
