@@ -499,7 +499,7 @@ class PhasedRunner(Protocol):
 class DeviceLimits:
     """What a GPU does at best, measured on it.
 
-    `gemm_flops_per_second` is that of a large float32 matrix product, by precision, a
+    `gemm_flops_per_second` is that of a large matrix product, by precision, a
     multiplication and an addition counted each; `copy_bytes_per_second` counts bytes read and bytes
     written.
     """

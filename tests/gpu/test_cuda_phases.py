@@ -170,9 +170,12 @@ def test_the_hosts_marks_time_a_cpu_step():
 def test_limits_are_the_rates_that_the_device_was_given(driver):
     costs = {"numpy_matmul": 1e-3, "copy_on_device": 2e-3}
     driver.clock.device_seconds = lambda name: costs.get(name, 1e-6)
+    asked, matmul = [], driver.matmul
+    driver.matmul = lambda request: asked.append(request) or matmul(request)
     found = measure_device_limits(driver, sides=(64,), copy_bytes=2**20)
-    expected = 2 * 64**3 / 1e-3
-    assert found.gemm_flops_per_second == close({"fp32": expected, "tf32": expected})
+    stored = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+    assert {each.precision: each.dtype for each in asked} == stored
+    assert found.gemm_flops_per_second == close(dict.fromkeys(stored, 2 * 64**3 / 1e-3))
     assert found.copy_bytes_per_second == close(2 * 2**20 / 2e-3)
     for engine in (make_eager(), make_static()):
         assert isinstance(engine, LimitedEngine)

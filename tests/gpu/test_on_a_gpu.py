@@ -15,7 +15,7 @@ from benchctl.measure.clock import WallClock
 from benchctl.measure.device_timing import NEVER_AHEAD, DeviceRule, take_times
 from benchctl.measure.energy import EnergyRule, measure_energy
 from benchctl.plan.registry import load_engine
-from benchctl_engines.contract import EngineOptions
+from benchctl_engines.contract import EngineOptions, precision_availability
 from benchctl_engines.devices.availability import device_availability
 from benchctl_engines.devices.cuda.clock import CudaClock
 from benchctl_engines.devices.cuda.limits import measure_device_limits
@@ -54,14 +54,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("workload", "given"), CASES, ids=str)
 def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
     found = load_engine(engine)
-    state = found.availability("gpu")
-    if not state.ok:
-        pytest.skip(state.reason)
+    for state in (found.availability("gpu"), precision_availability(found, precision)):
+        if not state.ok:
+            pytest.skip(state.reason)
     case, parameters, inputs = drawn(workload, given)
     state = found.supports(workload, case)
     if not state.ok:
@@ -92,6 +92,29 @@ def test_both_engines_agree_in_every_bit(workload, given):
         assert_same(stepped(plain), first)
         assert_same(stepped(recorded), first)
     assert recorded.replays(), recorded.facts().notes
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_kernels_chosen_by_measuring_are_right_and_chosen_once(precision, tmp_path):
+    given = {"layer": "conv3_2", "image_size": 64, "direction": "backward", "batch": 2}
+    case, parameters, inputs = drawn(Layout(), given)
+    kernels = []
+    for _ in range(2):
+        options = EngineOptions(
+            device="gpu",
+            seed=3,
+            switches={"autotune": "on"},
+            cache_directory=str(tmp_path / "cache"),
+            precision=precision,
+        )
+        runner = load_engine("static").prepare(Layout(), case, dict(parameters), inputs, options)
+        runner.build()
+        runner.compile()
+        found = stepped(runner)
+        assert_right(found, Layout(), case, parameters, inputs, tmp_path / "found", precision)
+        kernels.append(runner.facts().kernels)
+        runner.close()
+    assert any(", tuned" in each for each in kernels[0]) and kernels[0] == kernels[1]
 
 
 def test_a_hundred_replays_with_changed_inputs_use_no_more_memory():

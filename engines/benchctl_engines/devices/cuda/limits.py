@@ -13,7 +13,11 @@ from typing import get_args
 import numpy as np
 
 from ...contract import DeviceLimits
+from ...gpu.array import DeviceArray
 from ...gpu.driver import DeviceError, Driver, MatmulRequest, NoPlanError, Precision
+from ...primitives.half_storage import stored_dtype
+from ...primitives.specs import spec
+from .transfer import copy_in
 
 SIDES = (8192, 4096, 2048, 1024)
 """Of the matrices, the largest that fits: large ones run at full speed."""
@@ -47,16 +51,16 @@ def measure_device_limits(
 
 def _gemm_rate(driver: Driver, side: int, precision: Precision) -> float | None:
     """Operations per second of the fastest product of two square matrices; None without a plan."""
-    request = MatmulRequest(side, side, side, "float32", precision=precision)
+    operand = spec((side, side), stored_dtype("float32", precision))
+    request = MatmulRequest(side, side, side, operand.dtype, precision=precision)
     try:
         plan = driver.matmul(request)
     except (NoPlanError, DeviceError):
         return None
-    nbytes = 4 * side * side
-    out, a, b = (driver.allocate(nbytes) for _ in range(3))
+    out, a, b = (driver.allocate(operand.nbytes) for _ in range(3))
     workspace = driver.allocate(max(plan.workspace_bytes, 1))
     for each in (a, b):
-        _fill_with_numbers(driver, each.pointer, nbytes)
+        _fill_with_numbers(driver, each.pointer, operand.nbytes, operand.dtype)
     pointers = (out.pointer, a.pointer, b.pointer)
     seconds = _fastest(driver, lambda: plan.run(pointers, workspace.pointer))
     return 2.0 * side**3 / seconds
@@ -72,12 +76,13 @@ def _copy_rate(driver: Driver, nbytes: int) -> float:
     return 2.0 * nbytes / seconds
 
 
-def _fill_with_numbers(driver: Driver, pointer: int, nbytes: int) -> None:
+def _fill_with_numbers(driver: Driver, pointer: int, nbytes: int, dtype: str = "float32") -> None:
     """Random numbers: products of zeros draw less power and run faster."""
-    first = min(nbytes, _SEED_BYTES)
-    numbers = np.random.default_rng(0).uniform(-1.0, 1.0, first // 4).astype(np.float32)
-    driver.copy_to_device(pointer, numbers)
-    done = numbers.nbytes
+    count = min(nbytes, _SEED_BYTES) // spec((), dtype).itemsize
+    numbers = np.random.default_rng(0).uniform(-1.0, 1.0, count).astype(np.float32)
+    first = DeviceArray(pointer, spec((count,), dtype), None)
+    copy_in(driver, first, numbers)
+    done = first.nbytes
     while done < nbytes:
         count = min(done, nbytes - done)
         driver.copy_on_device(pointer + done, pointer, count)
