@@ -201,7 +201,7 @@ DCGAN = Suite(
             {"layout": (layout,)},
             arms=("static", "eager", *frameworks),
             rounds=8,
-            measure={**_LONG, "check_steps": 20},
+            measure=_LONG,
         )
         for layout, frameworks in (("NCHW", _TORCH), ("NHWC", (*_TORCH, "tf-function", "jax")))
     ),

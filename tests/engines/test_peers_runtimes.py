@@ -241,9 +241,10 @@ def test_biases_are_operands_of_convolutions_and_products():
     assert model.operations.count("Gemm") == 3
 
 
-def test_every_operation_without_random_numbers_has_a_node():
+def test_every_operation_without_random_numbers_and_control_flow_has_a_node():
     # A mean is a sum and a product, a transposed convolution the gradient of one.
     derived = {"mean", "conv2d_transpose", "random_uniform", "random_normal"}
+    derived |= {"cond", "scan", "while_loop"}
     names = {name for name in vars(Vocabulary) if not name.startswith("_")}
     assert names - derived <= set(onnx_nodes.NODE_RULES)
 

@@ -240,7 +240,11 @@ def test_a_steps_graph_is_that_of_the_program_on_the_device(driver):
     case, parameters, inputs = drawn(Heads(), TRAINING)
     runner = prepared("static", Heads(), case, parameters, inputs)
     after, facts = runner.graphs().after, runner.facts()
-    assert [each.kernel for each in after.operations] == list(facts.kernels)
+    # One launch updates several parameters: it is the kernel of each of these operations.
+    kernels = [each.kernel for each in after.operations]
+    assert list(dict.fromkeys(kernels)) == list(dict.fromkeys(facts.kernels))
+    shared = facts.counts["gather_updates.tensors"] - facts.counts["gather_updates.launches"]
+    assert len(kernels) == len(facts.kernels) + shared
     assert after.arena_bytes == facts.counts["arena_bytes"]
     assert all(each.offset_bytes % 256 == 0 for each in after.buffers)
     assert isinstance(runner, GraphRunner)

@@ -37,7 +37,7 @@ def describe_compiled(
     program: Program, outputs: Sequence[str], parameters: Collection[str]
 ) -> GraphView:
     """The step that runs: its launches in order, with their kernels and their memory."""
-    kernels = {launch.node: launch.kernel for launch in program.launches}
+    kernels = {node: each.kernel for each in program.launches for node in each.nodes}
     return _view(program.step, outputs, parameters, kernels, program.plan)
 
 
