@@ -82,6 +82,8 @@ _BLAS_CHOICE = "OPENBLAS_CORETYPE"
 _SPEED_VARIABLE = re.compile(r"(OPENBLAS|MKL|OMP|NUMBA|CUDA|NPY)_|XLA_FLAGS$")
 # Thread counts are part of the plan and cache folders change no steady step.
 HARMLESS_VARIABLE = re.compile(r"\w*_(NUM_)?THREADS$|\w*_CACHE_(DIR|PATH)$|CUDA_(PATH|HOME)$")
+OWN_SETTINGS = {"OPENBLAS_THREAD_TIMEOUT": "18"}
+"""What the engines set themselves when they are imported, in every process alike."""
 _BUSY_LOAD_PER_CORE = 0.5
 
 
@@ -113,6 +115,7 @@ def _environment_notices(variables: object) -> list[Notice]:
         and name != _BLAS_CHOICE
         and _SPEED_VARIABLE.match(str(name))
         and not HARMLESS_VARIABLE.match(str(name))
+        and OWN_SETTINGS.get(str(name)) != value
     ]
     if names:
         notices.append(Notice(Finding.SPEED_VARIABLES, details={"names": ", ".join(names)}))

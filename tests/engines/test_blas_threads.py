@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from benchctl.compare.findings import OWN_SETTINGS
 from benchctl_engines.blas_threads import CYCLES_LOG2, SETTING
 
 
@@ -28,6 +29,10 @@ def setting_after(code, **environment):
 def test_an_engine_asks_for_it_before_numpy_is_loaded(module):
     assert setting_after(f"import {module}") == CYCLES_LOG2
     assert setting_after(f"import {module}", **{SETTING: "26"}) == "26"
+
+
+def test_a_run_does_not_warn_of_what_the_engines_set_themselves():
+    assert OWN_SETTINGS == {SETTING: CYCLES_LOG2}
 
 
 def test_a_loaded_numpy_is_left_alone():
