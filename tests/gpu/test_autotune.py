@@ -67,7 +67,7 @@ def tuned(driver, folder, operands=OPERANDS, bound=(), **changed):
 
 @pytest.fixture
 def driver():
-    made = EmulatedDriver(2**28, library_plans=3)
+    made = EmulatedDriver(2**28, plans_each=3)
     yield made
     made.check()
 
@@ -166,7 +166,7 @@ def test_a_candidate_that_fails_is_one_fewer(driver, tmp_path, monkeypatch):
 
 
 def test_without_memory_for_a_trial_the_rule_decides(tmp_path):
-    driver = EmulatedDriver(2 * 2**20 + 4096, library_plans=3)
+    driver = EmulatedDriver(2 * 2**20 + 4096, plans_each=3)
     name, _, tuner = tuned(driver, tmp_path)
     assert "tuned" not in name
     assert "1 by rule, for want of memory" in tuner.note()
@@ -191,7 +191,7 @@ def test_a_choice_that_is_kept_is_taken_and_nothing_is_measured(driver, tmp_path
 @pytest.mark.parametrize("what", ["name", "driver", "architecture"])
 def test_another_device_or_driver_is_measured_anew(what, tmp_path):
     for turn in (1, 2):
-        driver = EmulatedDriver(2**28, library_plans=3)
+        driver = EmulatedDriver(2**28, plans_each=3)
         changed = {
             "name": {"name": f"GPU {turn}"},
             "driver": {"versions": {"cuda driver": f"13.{turn}"}},
@@ -309,7 +309,7 @@ def test_an_engine_says_what_was_tuned_and_stays_right(engine, tmp_path):
     case, parameters, inputs = drawn(Chain(), {})
     notes = []
     for _ in range(2):
-        with emulated(library_plans=2) as driver:
+        with emulated(plans_each=2) as driver:
             runner = runner_of(engine, Chain(), case, parameters, inputs, tmp_path)
             assert_right(stepped(runner), Chain(), case, parameters, inputs, tmp_path / "found")
             facts = runner.facts()
@@ -328,7 +328,7 @@ def test_training_is_the_same_with_choices_that_are_kept(tmp_path):
     case, parameters, inputs = drawn(Heads(), {**SMALL_HEADS, "mode": "training"})
     found = []
     for _ in range(2):
-        with emulated(library_plans=2):
+        with emulated(plans_each=2):
             runner = runner_of("static", Heads(), case, parameters, inputs, tmp_path)
             found.append([stepped(runner) for _ in range(4)])
             runner.close()
@@ -366,7 +366,7 @@ def test_layouts_are_chosen_by_measuring_too(quick, tmp_path):
 
 def test_it_is_off_unless_asked_for(tmp_path):
     case, parameters, inputs = drawn(Chain(), {})
-    with emulated(library_plans=2):
+    with emulated(plans_each=2):
         runner = runner_of("static", Chain(), case, parameters, inputs, tmp_path, autotune="off")
         assert not any("kernels measured" in note for note in runner.facts().notes)
         assert autotune.tuner_for(EngineOptions(), None) is None

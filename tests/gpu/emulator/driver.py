@@ -31,7 +31,7 @@ class EmulatedDriver:
     `NoPlanError`. `reverse` runs threads and blocks in falling order, `seed` other than 0 the warps
     of a block in an order drawn anew at every turn: each shows missing barriers that others hide.
     `sanitize` builds kernels with AddressSanitizer, for a process that has loaded it.
-    `workspace_bytes` is what every library plan asks for; `library_plans` is how many a library has
+    `workspace_bytes` is what every library plan asks for; `plans_each` is how many a library has
     for each request.
     """
 
@@ -44,7 +44,7 @@ class EmulatedDriver:
         seed: int = 0,
         sanitize: bool = False,
         workspace_bytes: int = 4096,
-        library_plans: int = 1,
+        plans_each: int = 1,
         architecture: int = 90,
         index: int = 0,
     ) -> None:
@@ -64,7 +64,7 @@ class EmulatedDriver:
         self.seed = seed
         self.sanitize = sanitize
         self.workspace_bytes = workspace_bytes
-        self.library_plans = library_plans
+        self.plans_each = plans_each
         self.issued: list[str] = []
         self._modules: dict[str, EmulatedModule] = {}
         self._recording: list[Work] | None = None

@@ -32,10 +32,8 @@ class EmulatedPlan:
     def __init__(self, driver: Any, request: Any, name: str, workspace_bytes: int) -> None:
         if request.dtype not in ("float32", "float64", *HALVES):
             raise NoPlanError(f"{name}: no plan for {request.dtype}")
-        if request.plan >= driver.library_plans:
-            raise NoPlanError(
-                f"{name}: {driver.library_plans} plans, asked for number {request.plan}"
-            )
+        if request.plan >= driver.plans_each:
+            raise NoPlanError(f"{name}: {driver.plans_each} plans, asked for number {request.plan}")
         self.request = request
         self.name = f"{name} {request.plan}" if request.plan else name
         self.workspace_bytes = workspace_bytes
