@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
     axis_option,
@@ -19,10 +18,9 @@ from benchctl.cli.options import (
     seed_option,
     threads_option,
 )
-from benchctl.cli.request import Request, make_plan, require_something_measurable
+from benchctl.cli.request import require_something_measurable
 from benchctl.cli.screen import write
-
-DEFAULT_ENGINE = "static"
+from benchctl.cli.single_arms import failures_of, plan_of_workload
 
 
 @click.command()
@@ -53,30 +51,23 @@ def explain(
     benchctl explain xyz --engine static:fuse_elementwise=off
     benchctl explain vgg16 --engine eager -a image_size=32 --no-source
     """
-    from benchctl.measure.session import ArmFailure
     from benchctl.measure.session import explain as explain_arm
 
-    plan = make_plan(
-        Request(
-            names=(name,),
-            engines=engines or (DEFAULT_ENGINE,),
-            device=device,
-            precision=precision,
-            axes=axes,
-            seed=seed,
-            threads=threads,
-        )
+    plan = plan_of_workload(
+        name,
+        engines,
+        device=device,
+        precision=precision,
+        axes=axes,
+        seed=seed,
+        threads=threads,
     )
     require_something_measurable(plan)
     documents = []
     for case in plan.cases:
         for arm in plan.arms:
-            try:
+            with failures_of(case, arm):
                 facts = explain_arm(plan, case, arm)
-            except ArmFailure as failure:
-                raise CliError(
-                    f"{case.id} on {arm.id}: {failure.message}", failure.hint, failure_code(failure)
-                ) from failure
             if as_json:
                 documents.append({"case": case.id, "arm": arm.id, **facts})
                 continue
@@ -88,11 +79,6 @@ def explain(
 
         write([dump_json({"cases": documents})])
     return int(Exit.OK)
-
-
-def failure_code(failure: Any) -> Exit:
-    """6 where the engine cannot run the case here, 5 where it failed."""
-    return Exit.NOTHING_MEASURED if failure.status == "unavailable" else Exit.FAILED
 
 
 def fact_lines(facts: Mapping[str, Any], with_source: bool = True) -> list[str]:

@@ -12,7 +12,6 @@ import click
 
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
-from benchctl.cli.explain import DEFAULT_ENGINE, failure_code
 from benchctl.cli.options import (
     axis_option,
     complete_names,
@@ -25,8 +24,9 @@ from benchctl.cli.options import (
 )
 from benchctl.cli.output import STDOUT, require_writable, write_document
 from benchctl.cli.profile import file_stem
-from benchctl.cli.request import Request, make_plan, require_something_measurable
+from benchctl.cli.request import require_something_measurable
 from benchctl.cli.screen import note, write
+from benchctl.cli.single_arms import failures_of, plan_of_workload
 
 if TYPE_CHECKING:
     from benchctl.measure.session import ArmGraphs
@@ -99,7 +99,6 @@ def graph(
     benchctl graph xyz --format mermaid --out -
     benchctl graph gan --format tensorboard --out logs
     """
-    from benchctl.measure.session import ArmFailure
     from benchctl.measure.session import graphs as graphs_of_arm
 
     wanted = [each for each, on in (("before", before), ("after", after)) if on]
@@ -109,16 +108,14 @@ def graph(
     form = form or _format_of(out)
     if out == STDOUT and form == TENSORBOARD:
         raise click.UsageError("--format tensorboard expected a folder, received --out -")
-    plan = make_plan(
-        Request(
-            names=(name,),
-            engines=engines or (DEFAULT_ENGINE,),
-            device=device,
-            precision=precision,
-            axes=axes,
-            seed=seed,
-            threads=threads,
-        )
+    plan = plan_of_workload(
+        name,
+        engines,
+        device=device,
+        precision=precision,
+        axes=axes,
+        seed=seed,
+        threads=threads,
     )
     pairs = [(case, arm) for case in plan.cases for arm in plan.arms]
     if out is not None and len(pairs) > 1:
@@ -130,12 +127,8 @@ def graph(
         _require_place(Path(str(out)), form)
     require_something_measurable(plan)
     for case, arm in pairs:
-        try:
+        with failures_of(case, arm):
             found = graphs_of_arm(plan, case, arm, steps if times else 0)
-        except ArmFailure as failure:
-            raise CliError(
-                f"{case.id} on {arm.id}: {failure.message}", failure.hint, failure_code(failure)
-            ) from failure
         stem = file_stem(f"{case.id}-{arm.id}") + FORMATS[form]
         target = out if out is not None else str(store / FOLDER / stem)
         if out != STDOUT:

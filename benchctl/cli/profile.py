@@ -10,7 +10,6 @@ import click
 
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
-from benchctl.cli.explain import failure_code
 from benchctl.cli.options import (
     axis_option,
     complete_names,
@@ -21,14 +20,14 @@ from benchctl.cli.options import (
     store_option,
     threads_option,
 )
-from benchctl.cli.request import Request, make_plan, require_something_measurable
+from benchctl.cli.request import require_something_measurable
 from benchctl.cli.screen import note, write
+from benchctl.cli.single_arms import failures_of, plan_of_workload
 
 if TYPE_CHECKING:
     from benchctl.measure.limits import Limits
     from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
-DEFAULT_ENGINE = "static"
 FOLDER = "profiles"
 
 
@@ -80,31 +79,24 @@ def profile(
     benchctl profile vgg16 -a mode=training -a batch=8 --engine eager
     benchctl profile xyz -a size=1000x1000 --by launch
     """
-    from benchctl.measure.session import ArmFailure
     from benchctl.measure.session import profile as profile_arm
 
-    plan = make_plan(
-        Request(
-            names=(name,),
-            engines=engines or (DEFAULT_ENGINE,),
-            device=device,
-            precision=precision,
-            axes=axes,
-            seed=seed,
-            threads=threads,
-        )
+    plan = plan_of_workload(
+        name,
+        engines,
+        device=device,
+        precision=precision,
+        axes=axes,
+        seed=seed,
+        threads=threads,
     )
     require_something_measurable(plan)
     known = _KnownLimits(plan)
     documents: list[dict[str, Any]] = []
     for case in plan.cases:
         for arm in plan.arms:
-            try:
+            with failures_of(case, arm):
                 found = profile_arm(plan, case, arm, steps, with_limits=known.wants(arm))
-            except ArmFailure as failure:
-                raise CliError(
-                    f"{case.id} on {arm.id}: {failure.message}", failure.hint, failure_code(failure)
-                ) from failure
             limits = known.of(arm, found.pop("device_limits", None))
             saved = _save(store, plan, case, arm, found, limits)
             if not as_json:
