@@ -40,24 +40,13 @@ _NO_FLOOR = np.float32(-np.inf)
 _FILTERS = 1
 
 
-def _forward(request: KernelRequest) -> Problem:
-    return forward_problem(forward_geometry(request))
-
-
-def _input_gradient(request: KernelRequest) -> Problem:
-    return input_gradient_problem(input_gradient_geometry(request))
-
-
-def _filter_gradient(request: KernelRequest) -> Problem:
-    return forward_problem(filter_gradient_geometry(request))
-
-
 def _when(
     geometry_of: Callable[[KernelRequest], ConvolutionGeometry],
-    problem_of: Callable[[KernelRequest], Problem],
+    problem_of: Callable[[ConvolutionGeometry], Problem],
 ) -> When:
     def predicate(request: KernelRequest) -> bool:
-        return square_window(geometry_of(request)) and takes(problem_of(request))
+        geometry = geometry_of(request)
+        return square_window(geometry) and takes(problem_of(geometry))
 
     return predicate
 
@@ -161,39 +150,44 @@ def _prepare_convolution(
     return prepare_given()
 
 
-@kernel("conv2d", "cpu", "winograd", when=_when(forward_geometry, _forward))
+@kernel("conv2d", "cpu", "winograd", when=_when(forward_geometry, forward_problem))
 def prepare_winograd(request: KernelRequest) -> Prepared:
     """y = conv(x, w)."""
-    return _prepare_convolution(request, _forward(request), rotated=False, floor=_NO_FLOOR)
+    problem = forward_problem(forward_geometry(request))
+    return _prepare_convolution(request, problem, rotated=False, floor=_NO_FLOOR)
 
 
-@kernel("conv2d_epilogue", "cpu", "winograd", when=_when(forward_geometry, _forward))
+@kernel("conv2d_epilogue", "cpu", "winograd", when=_when(forward_geometry, forward_problem))
 def prepare_winograd_epilogue(request: KernelRequest) -> Prepared:
     """y = conv(x, w) + b, then ReLU and the maxima of 2x2 squares where asked."""
-    floor = relu_floor(request)
-    return _prepare_convolution(request, _forward(request), rotated=False, floor=floor)
+    problem, floor = forward_problem(forward_geometry(request)), relu_floor(request)
+    return _prepare_convolution(request, problem, rotated=False, floor=floor)
 
 
 @kernel(
-    "conv2d_input_gradient", "cpu", "winograd", when=_when(input_gradient_geometry, _input_gradient)
+    "conv2d_input_gradient",
+    "cpu",
+    "winograd",
+    when=_when(input_gradient_geometry, input_gradient_problem),
 )
 def prepare_winograd_input_gradient(request: KernelRequest) -> Prepared:
     """dx = conv(g, rotated w)."""
-    return _prepare_convolution(request, _input_gradient(request), rotated=True, floor=_NO_FLOOR)
+    problem = input_gradient_problem(input_gradient_geometry(request))
+    return _prepare_convolution(request, problem, rotated=True, floor=_NO_FLOOR)
 
 
 @kernel(
     "conv2d_filter_gradient",
     "cpu",
     "winograd",
-    when=_when(filter_gradient_geometry, _filter_gradient),
+    when=_when(filter_gradient_geometry, forward_problem),
 )
 def prepare_winograd_filter_gradient(request: KernelRequest) -> Prepared:
     """dw = correlation(x, g), summed in the transform domain."""
     from .loops_winograd import correlate_phases
     from .loops_winograd_filters import collect_filters
 
-    problem, threads = _filter_gradient(request), request.threads
+    problem, threads = forward_problem(filter_gradient_geometry(request)), request.threads
     channels_last = filters_channels_last(request)
     plan = plan_filter_gradient(problem, threads)
     memory = _Memory(plan, plan.filter_floats)

@@ -27,11 +27,7 @@ from .program import (
     Launch,
     State,
     StepBuilder,
-    annotate_failure,
-    executed,
-    failure_note,
     launch_name,
-    new_filename,
 )
 from .sources import constant_source
 from .step_graph import PassReport, pruned, rewrite
@@ -120,22 +116,12 @@ class _BodyBuilder(StepBuilder):
         self._name_buffers()
         self._name_results()
         launches = self._launches()
-        filename = new_filename()
         lines, places = self._body_source(launches)
         source = "\n".join(lines) + "\n"
         self._rehearse(launches)
-        nodes = {place: launches[index].node for place, index in places.items()}
-
-        def annotate(error: Exception) -> None:
-            annotate_failure(error, filename, nodes)
-
-        self.bound["annotate"] = annotate
         if self.switches.bind_early:
-            run = executed(source, filename, self.bound)
+            run = self._generated(source, launches, places)
         else:
-            self.bound.update(
-                (launch_name(index), each.prepared.run) for index, each in enumerate(launches)
-            )
             run = self._interpreted_body(launches)
         return BodyProgram(label, launches, self.plan, source, run, self.bound, tuple(reports))
 
@@ -182,25 +168,11 @@ class _BodyBuilder(StepBuilder):
     def _interpreted_body(self, launches: Sequence[Launch]) -> Callable[..., None]:
         """The same with every operand looked up at every launch."""
         bound, names, copied = self.bound, self._parameters(), self.copied
-        watching = self.switches.check_nan
-        poisoned = self._poison_lines() if self.switches.poison else {}
-        dead = {
-            node: [bound[line.split(".")[0]] for line in lines] for node, lines in poisoned.items()
-        }
+        run_all = self._launch_by_launch(launches)
 
         def run(*arrays: Array) -> None:
             environment = {**bound, **dict(zip(names, arrays, strict=True))}
-            for index, launch in enumerate(launches):
-                operands = [environment[name] for name in launch.arrays]
-                try:
-                    environment[launch_name(index)](*operands)
-                except Exception as error:
-                    error.add_note(failure_note(launch.node))
-                    raise
-                if watching and not launch.bodies:
-                    check_nan(launch.node, *operands[: len(launch.node.outputs)])
-                for buffer in dead.get(launch.node, ()):
-                    buffer.fill(255)
+            run_all(environment)
             for result, name in copied:
                 np.copyto(environment[result], environment[name])
 

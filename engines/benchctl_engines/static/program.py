@@ -200,22 +200,13 @@ class StepBuilder:
         self._name_buffers()
         fetches = self._name_fetches()
         launches = self._launches()
-        filename = new_filename()
         lines, places = self._source(launches, fetches)
         source = "\n".join(lines) + "\n"
         self._rehearse(launches)
         self.bound["recheck"] = recheck
-        nodes = {place: launches[index].node for place, index in places.items()}
-
-        def annotate(error: Exception) -> None:
-            annotate_failure(error, filename, nodes)
-
-        self.bound["annotate"] = annotate
         if self.switches.bind_early:
-            call = executed(source, filename, self.bound)
+            call = self._generated(source, launches, places)
         else:
-            runs = {launch_name(index): each.prepared.run for index, each in enumerate(launches)}
-            self.bound.update(runs)
             call = self._interpreted(launches, fetches)
         return Program(
             self.step,
@@ -444,7 +435,47 @@ class StepBuilder:
             lines.setdefault(node, []).append(f"dead{index}.fill(255)")
         return lines
 
+    def _generated(
+        self, source: str, launches: Sequence[Launch], places: Mapping[int, int]
+    ) -> Callable[..., Any]:
+        """The function of the source, whose failures name the launch on their line."""
+        filename = new_filename()
+        nodes = {place: launches[index].node for place, index in places.items()}
+
+        def annotate(error: Exception) -> None:
+            annotate_failure(error, filename, nodes)
+
+        self.bound["annotate"] = annotate
+        return executed(source, filename, self.bound)
+
     # ----- the interpreter ------------------------------------------------------------------------
+
+    def _launch_by_launch(self, launches: Sequence[Launch]) -> Callable[[dict[str, Any]], None]:
+        """Runs every launch, with its arrays and itself looked up by name in an environment."""
+        self.bound.update(
+            (launch_name(index), each.prepared.run) for index, each in enumerate(launches)
+        )
+        watching = self.switches.check_nan
+        poisoned = self._poison_lines() if self.switches.poison else {}
+        dead = {
+            node: [self.bound[line.split(".")[0]] for line in lines]
+            for node, lines in poisoned.items()
+        }
+
+        def run_all(environment: dict[str, Any]) -> None:
+            for index, launch in enumerate(launches):
+                operands = [environment[name] for name in launch.arrays]
+                try:
+                    environment[launch_name(index)](*operands)
+                except Exception as error:
+                    error.add_note(failure_note(launch.node))
+                    raise
+                if watching and not launch.bodies:
+                    check_nan(launch.node, *operands[: len(launch.node.outputs)])
+                for buffer in dead.get(launch.node, ()):
+                    buffer.fill(255)
+
+        return run_all
 
     def _interpreted(
         self, launches: Sequence[Launch], fresh: Mapping[Value, str]
@@ -455,11 +486,7 @@ class StepBuilder:
         after = [(line.split()[0], line.split()[2].split(".")[0]) for line in copies["after"]]
         specs = {name: value.spec for value, name in fresh.items()}
         feeds, bound, pool = self.feeds, self.bound, self.state.pool
-        watching = self.switches.check_nan
-        poisoned = self._poison_lines() if self.switches.poison else {}
-        dead = {
-            node: [bound[line.split(".")[0]] for line in lines] for node, lines in poisoned.items()
-        }
+        run_all = self._launch_by_launch(launches)
 
         def call(*arrays: Array) -> list[Array]:
             declared = len(arrays) == len(feeds) and all(
@@ -472,17 +499,7 @@ class StepBuilder:
             environment.update((f"x{index}", array) for index, array in enumerate(arrays))
             environment.update((name, environment[source].copy()) for name, source in before)
             environment.update((name, pool.take(each)) for name, each in specs.items())
-            for index, launch in enumerate(launches):
-                operands = [environment[name] for name in launch.arrays]
-                try:
-                    environment[launch_name(index)](*operands)
-                except Exception as error:
-                    error.add_note(failure_note(launch.node))
-                    raise
-                if watching and not launch.bodies:
-                    check_nan(launch.node, *operands[: len(launch.node.outputs)])
-                for buffer in dead.get(launch.node, ()):
-                    buffer.fill(255)
+            run_all(environment)
             if "step_number" in environment:
                 environment["step_number"][()] += 1
             environment.update((name, environment[source].copy()) for name, source in after)
