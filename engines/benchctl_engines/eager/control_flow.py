@@ -15,6 +15,7 @@ from ..nests import flat, like
 from ..primitives import control_flow as rules
 from ..primitives.operations import concatenate, reshape, slice
 from ..primitives.primitive import OperandError
+from ..primitives.specs import TensorSpec
 from ..source_sites import user_site
 from .entries import next_sequence
 from .mode import mode
@@ -39,8 +40,8 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
     """body(carry, x) -> (carry, y) for each row x of xs: the last carry, stacked ys."""
     current = _copies(_tensors("scan", carry))
     stacks = _copies(_tensors("scan", xs))
-    length = rules.rows_of([each.spec for each in stacks], here)
-    expected = [each.spec for each in current]
+    length = rules.rows_of(_specs(stacks), here)
+    expected = _specs(current)
     made: list[list[Tensor]] = []
     ys: Any = None
     for place in range(length):
@@ -48,11 +49,10 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
         start = next_sequence()
         following, ys = rules.require_pair(body(like(carry, current), like(xs, rows)), here)
         current = _own(_tensors("scan", following), start)
-        _require_kept("scan", expected, current)
+        rules.require_kept("scan", expected, _specs(current), here)
         results = [reshape(each, (1, *each.shape)) for each in _tensors("scan", ys)]
-        if made:
-            _require_rows(made[0], results)
         made.append(results)
+        rules.require_alike("the rows of scan", _specs(made[0]), _specs(results), here)
     stacked = [concatenate([rows[at] for rows in made]) for at in range(len(made[0]))]
     return like(carry, current), like(ys, stacked)
 
@@ -66,7 +66,7 @@ def while_loop(
     """body(carry) -> carry while condition(carry), a bool scalar, at most `limit` times."""
     rules.require_limit(limit, here)
     current = _copies(_tensors("while_loop", carry))
-    expected = [each.spec for each in current]
+    expected = _specs(current)
     done = 0
     while done != limit:
         holds = condition(like(carry, current))
@@ -75,7 +75,7 @@ def while_loop(
             break
         start = next_sequence()
         current = _own(_tensors("while_loop", body(like(carry, current))), start)
-        _require_kept("while_loop", expected, current)
+        rules.require_kept("while_loop", expected, _specs(current), here)
         done += 1
     return like(carry, current)
 
@@ -119,16 +119,8 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [each if each.entry is None else reshape(each, each.shape) for each in tensors]
 
 
-def _require_kept(name: str, expected: Sequence[Any], carry: Sequence[Tensor]) -> None:
-    received = [each.spec for each in carry]
-    if received != expected:
-        rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, here)
-
-
-def _require_rows(first: Sequence[Tensor], row: Sequence[Tensor]) -> None:
-    expected, received = [each.spec for each in first], [each.spec for each in row]
-    if received != expected:
-        rules.require_alike("the rows of scan", expected, received, here)
+def _specs(tensors: Sequence[Tensor]) -> list[TensorSpec]:
+    return [each.spec for each in tensors]
 
 
 def here() -> str:

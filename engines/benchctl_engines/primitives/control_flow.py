@@ -102,6 +102,13 @@ def require_alike(
         )
 
 
+def require_kept(
+    name: str, expected: Sequence[TensorSpec], received: Sequence[TensorSpec], where: Where
+) -> None:
+    """Raise `ShapeError` unless the body of the loop `name` gave a carry like that it took."""
+    require_alike(f"{name}'s body, which keeps its carry,", expected, received, where)
+
+
 def words(specs: Sequence[TensorSpec]) -> str:
     """Specs as an error names them."""
     return f"({', '.join(map(str, specs))})"

@@ -6,14 +6,13 @@ an input of the body when it is first used, as TensorFlow's FuncGraph does it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..primitives.specs import TensorSpec
 from ..source_sites import Site
-from .graph import Graph, Value, emit_constant, recorded_in
-from .sources import constant_source, placeholder_source
+from .graph import Graph, Value, emit_constant, emit_placeholder
+from .sources import constant_source
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,10 +55,7 @@ class BodyGraph(Graph):
 
     def input(self, made: TensorSpec, name: str = "input") -> Value:
         """A new input."""
-        attributes = {"shape": made.shape, "dtype": made.dtype}
-        node = self.emit(placeholder_source, (), attributes, origin=self.origin, name=name)
-        node.payload = node.outputs[0]
-        return node.outputs[0]
+        return emit_placeholder(self, made, self.origin, name)
 
     def held(self, value: Value) -> Value | None:
         """What stands for a value of this graph, of one around it, or of the forward body."""
@@ -86,12 +82,6 @@ class BodyGraph(Graph):
             self.saved[value] = self.input(value.spec, "saved")
         return self.saved[value]
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Within this, operations go into the body."""
-        with recorded_in(self):
-            yield
-
 
 Parts = tuple[BodyGraph, Sequence[Value], Sequence[Value]]
 """A recorded body before what it reads is known: its graph, its own inputs, its results."""
@@ -107,10 +97,13 @@ def bodies_of(
     around = list(dict.fromkeys(value for graph, _, _ in recorded for value in graph.captures))
     bodies = []
     for graph, own, results in recorded:
-        captured = []
-        for value in around:
-            held = graph.held(value)
-            assert held is not None, "a captured value is of a graph around the body"
-            captured.append(held)
+        captured = [held_in(graph, value) for value in around]
         bodies.append(Body(graph, (*own, *captured), tuple(results)))
     return bodies, around
+
+
+def held_in(graph: Graph, value: Value) -> Value:
+    """What stands for a value that is of this graph, of one around it, or of its forward body."""
+    held = graph.held(value)
+    assert held is not None, "the value is of the graph recorded, of one around it or of forward"
+    return held

@@ -15,8 +15,8 @@ from ..primitives.primitive import OperandError
 from ..primitives.shaping import reshape
 from ..primitives.specs import ShapeError, TensorSpec, spec
 from ..source_sites import Site
-from .bodies import BodyGraph, Parts, bodies_of
-from .graph import Graph, Node, Value, graph_of
+from .bodies import BodyGraph, Parts, bodies_of, held_in
+from .graph import Graph, Node, Value, graph_of, recorded_in
 
 
 def cond(
@@ -41,12 +41,7 @@ def cond(
             "cond expected both branches to return the same number of tensors, received "
             f"{first.described()} and {second.described()}"
         )
-    rules.require_alike(
-        "the branch otherwise of cond",
-        first.specs,
-        second.specs,
-        lambda: second.line or site.describe(),
-    )
+    rules.require_alike("the branch otherwise of cond", first.specs, second.specs, second.where)
     node = emit_cond(graph, predicate, first.parts(), second.parts(), site)
     return like(nest, node.outputs)
 
@@ -61,9 +56,8 @@ def emit_cond(graph: Graph, predicate: Value, then: Parts, otherwise: Parts, sit
         "then_places": places,
         "otherwise_places": places,
     }
-    held = graph.held(predicate)
-    assert held is not None
-    return graph.emit(rules.cond, (held, *around), attributes, origin=site)
+    operands = (held_in(graph, predicate), *around)
+    return graph.emit(rules.cond, operands, attributes, origin=site)
 
 
 def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any]:
@@ -87,7 +81,7 @@ def scan(body: Callable[[Any, Any], Any], carry: Any, xs: Any) -> tuple[Any, Any
 
     inside.record(call, "the body of scan")
     kept = inside.specs[: len(flat(pair[0]))]
-    _require_kept("scan", first, kept, lambda: inside.line or site.describe())
+    rules.require_kept("scan", [each.spec for each in first], kept, inside.where)
     node = emit_scan(graph, inside.parts(carries, rows), first, stacks, length, site)
     last, ys = node.outputs[: len(first)], node.outputs[len(first) :]
     return like(carry, last), like(pair[1], ys)
@@ -114,11 +108,7 @@ def emit_scan(
         "reverse": reverse,
         "counted": count is not None,
     }
-    held = []
-    for each in operands:
-        value = graph.held(each)
-        assert value is not None
-        held.append(value)
+    held = [held_in(graph, each) for each in operands]
     return graph.emit(rules.scan, held, attributes, origin=site)
 
 
@@ -140,15 +130,12 @@ def while_loop(
     asking = _Recorded(graph, site)
     asked = [asking.graph.input(each.spec, "carry") for each in first]
     holds = asking.record(lambda: condition(like(carry, asked)), "the condition of while_loop")
-    rules.require_predicate(
-        "the condition of while_loop",
-        holds,
-        lambda: asking.line or site.describe(),
-    )
+    rules.require_predicate("the condition of while_loop", holds, asking.where)
     inside = _Recorded(graph, site)
     carries = [inside.graph.input(each.spec, "carry") for each in first]
     inside.record(lambda: body(like(carry, carries)), "the body of while_loop")
-    _require_kept("while_loop", first, inside.specs, lambda: inside.line or site.describe())
+    expected = [each.spec for each in first]
+    rules.require_kept("while_loop", expected, inside.specs, inside.where)
     (deciding, made), around = bodies_of([asking.parts(asked), inside.parts(carries)])
     attributes = {
         "condition": deciding,
@@ -173,7 +160,7 @@ class _Recorded:
 
     def record(self, call: Callable[[], Any], what: str) -> Any:
         """Run the user's function, and keep the values of the nest that it returns."""
-        with self.graph.recording():
+        with recorded_in(self.graph):
             nest = call()
         results = []
         for each in flat(nest):
@@ -197,26 +184,18 @@ class _Recorded:
         """Of the results."""
         return tuple(each.spec for each in self.results)
 
-    @property
-    def line(self) -> str:
-        """The user's line that made the last result, empty where it made none here."""
+    def where(self) -> str:
+        """The user's line that made the last result, that of the call where none was made here."""
         node = self.results[-1].node
-        return "" if node.is_source else node.origin.describe()
+        return (self.graph if node.is_source else node).origin.describe()
 
     def described(self) -> str:
         """The results' specs and the line."""
-        return f"{rules.words(self.specs)} from {self.line or self.graph.origin.describe()}"
+        return f"{rules.words(self.specs)} from {self.where()}"
 
     def parts(self, *inputs: Sequence[Value]) -> Parts:
         """For `bodies_of`."""
         return self.graph, [each for group in inputs for each in group], self.results
-
-
-def _require_kept(
-    name: str, carry: Sequence[Value], received: Sequence[TensorSpec], where: rules.Where
-) -> None:
-    expected = [each.spec for each in carry]
-    rules.require_alike(f"{name}'s body, which keeps its carry,", expected, received, where)
 
 
 def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
@@ -227,9 +206,7 @@ def _own(graph: Graph, values: Sequence[Value]) -> list[Value]:
     owned = []
     for each in values:
         own = reshape(each, shape=each.spec.shape) if each.spec.floating else each
-        held = graph.held(own)
-        assert held is not None, "the graph is the one that is recorded"
-        owned.append(held)
+        owned.append(held_in(graph, own))
     return owned
 
 

@@ -20,10 +20,10 @@ from ..primitives.elementwise import add
 from ..primitives.shaping import broadcast_to
 from ..primitives.specs import TensorSpec
 from ..source_sites import Site
-from .bodies import Body, BodyGraph, Parts
+from .bodies import Body, BodyGraph, Parts, held_in
 from .control_flow import emit_cond, emit_scan
 from .gradients import is_control, walk
-from .graph import Graph, Node, Value, emit_constant, graph_of
+from .graph import Graph, Node, Value, emit_constant, graph_of, recorded_in
 
 Gradients = Mapping[int, Value]
 """By the place of a result or of an operand."""
@@ -81,12 +81,12 @@ def _cond_gradients(
         backward = BodyGraph(graph, site, forward=body)
         seeds = {index: given[place] for index, place in enumerate(places) if place in given}
         wanted = {place - 1: total for place, total in totals.items()}
-        with backward.recording(), backward.made_at(site):
-            found = _walk_back(body, seeds, {}, wanted, len(body.results))
-            results = [_held(backward, found[index]) for index in wanted]
+        with recorded_in(backward), backward.made_at(site):
+            found = _walk_back(body, seeds, {}, wanted)
+            results = [held_in(backward, found[index]) for index in wanted]
         parts.append((backward, [], results))
     _save_branch_values(graph, node, [each[0] for each in parts])
-    made = emit_cond(graph, _held(graph, node.operands[0]), parts[0], parts[1], site)
+    made = emit_cond(graph, node.operands[0], parts[0], parts[1], site)
     return dict(zip(totals, made.outputs, strict=True))
 
 
@@ -106,7 +106,7 @@ def _save_branch_values(graph: Graph, node: Node, backward: Sequence[BodyGraph])
     for (body, places), reader in zip(_branches(node), backward, strict=True):
         place_of = dict(zip(body.results, places, strict=True))
         for value, inside in reader.saved.items():
-            reader.captures[_held(graph, node.outputs[place_of[value]])] = inside
+            reader.captures[held_in(graph, node.outputs[place_of[value]])] = inside
 
 
 # ----- loops --------------------------------------------------------------------------------------
@@ -160,18 +160,17 @@ class _Loop:
 
     def save(self, values: Sequence[Value]) -> list[Value]:
         """Stacks of these values of the body, one row an iteration, as values beside the loop."""
-        body, node, carries = self.body, self.node, self.carries
-        known = list(body.results[carries:])
-        known += [each for each in values if each not in known]
-        attributes = {
-            **node.attributes,
-            "body": Body(body.graph, body.inputs, (*body.results[:carries], *known)),
-        }
+        node, carries = self.node, self.carries
+        known = self.body.results[carries:]
+        body = self.body.with_results([each for each in values if each not in known])
+        attributes = {**node.attributes, "body": body}
         if self.bounded:
             attributes["counting"] = True
         node.graph.widen(node, attributes)
-        before = carries + (1 if self.bounded else 0)
-        return [node.outputs[before + known.index(each)] for each in values]
+        # The number of iterations, where there is one, stands between carries and stacks.
+        stacks = node.outputs[carries + self.bounded :]
+        place_of = {each: place for place, each in enumerate(body.results[carries:])}
+        return [stacks[place_of[each]] for each in values]
 
     def count(self) -> Value | None:
         """The number of iterations where it is not known beforehand, once values were saved."""
@@ -193,21 +192,16 @@ def _loop_gradients(
     sums = {place: backward.input(body.inputs[place].spec, "sum") for place in read}
     arriving = {place: backward.input(body.results[place].spec, "g") for place in loop.stacked}
     wanted: dict[int, Value | None] = dict.fromkeys((*loop.live, *from_rows))
-    with backward.recording(), backward.made_at(site):
-        found = _walk_back(body, flowing, arriving, {**wanted, **sums}, carries)
-        results = [_held(backward, found[place]) for place in (*loop.live, *read, *from_rows)]
+    with recorded_in(backward), backward.made_at(site):
+        found = _walk_back(body, flowing, arriving, {**wanted, **sums})
+        results = [held_in(backward, found[place]) for place in (*loop.live, *read, *from_rows)]
+    inputs = [*flowing.values(), *sums.values(), *arriving.values(), *backward.saved.values()]
+    own_rows = slice(carries, first_read)
+    stack_of = dict(zip(body.inputs[own_rows], loop.node.operands[own_rows], strict=True))
+    more = [value for value in backward.saved if value not in stack_of]
+    stack_of |= zip(more, loop.save(more), strict=True)
     stacks = [given[place] for place in loop.stacked]
-    inputs = [*flowing.values(), *sums.values(), *arriving.values()]
-    later = []
-    for value, inside in backward.saved.items():
-        inputs.append(inside)
-        if value in body.inputs[carries:first_read]:
-            stacks.append(_held(graph, loop.node.operands[body.inputs.index(value)]))
-        else:
-            later.append(value)
-            stacks.append(value)  # its place until the loop saves it
-    saved = dict(zip(later, loop.save(later), strict=True))
-    stacks = [_held(graph, saved[each]) if each in saved else each for each in stacks]
+    stacks += [stack_of[value] for value in backward.saved]
 
     def begun(place: int, known: Totals) -> Value:
         value = known.get(place)
@@ -215,7 +209,6 @@ def _loop_gradients(
 
     before = [begun(place, given) for place in loop.live]
     before += [begun(place, totals) for place in read]
-    count = loop.count()
     made = emit_scan(
         graph,
         (backward, inputs, results),
@@ -224,7 +217,7 @@ def _loop_gradients(
         length,
         site,
         reverse=not loop.reverse,
-        count=None if count is None else _held(graph, count),
+        count=loop.count(),
     )
     gradients = dict(zip((*loop.live, *read, *from_rows), made.outputs, strict=True))
     for place in totals:
@@ -238,23 +231,17 @@ def _loop_gradients(
 # ----- one body -----------------------------------------------------------------------------------
 
 
-def _walk_back(
-    body: Body,
-    first: Gradients,
-    rows: Gradients,
-    wanted: Totals,
-    carries: int,
-) -> Gradients:
+def _walk_back(body: Body, first: Gradients, rows: Gradients, wanted: Totals) -> Gradients:
     """Gradients of inputs of the body, recorded in the body that is recorded now.
 
-    `first` are the gradients of results before `carries`, `rows` of those after; `wanted` has the
-    sums that gradients of inputs are added to. What nothing arrives at is neutral.
+    `first` are the gradients of carries or of a branch's results, `rows` of the rows of stacks;
+    `wanted` has the sums that gradients of inputs are added to. What nothing arrives at is neutral.
     """
     graph = graph_of(body.results[0])
     sums = [(body.inputs[place], total) for place, total in wanted.items() if total is not None]
     seeds = [
-        *((each, _held(graph, total)) for each, total in sums),
-        *((value, _held(graph, gradient)) for value, gradient in _ordered(body, first, rows)),
+        *((each, held_in(graph, total)) for each, total in sums),
+        *((value, held_in(graph, gradient)) for value, gradient in _ordered(body, first, rows)),
     ]
     inputs = [body.inputs[place] for place in wanted]
     found = walk(body.graph, seeds, inputs)
@@ -299,9 +286,3 @@ def _neutral(graph: Graph, made: TensorSpec) -> Value:
     """-0, which leaves every number as it is that it is added to."""
     scalar = emit_constant(graph, np.array(-0.0, made.dtype), graph.site(), "nothing")
     return scalar if not made.shape else broadcast_to(scalar, shape=made.shape)
-
-
-def _held(graph: Graph, value: Value) -> Value:
-    held = graph.held(value)
-    assert held is not None, "the value is of the graph recorded, of one around it or of forward"
-    return held

@@ -62,11 +62,11 @@ class _Output:
 
     __slots__ = ("place", "sequence", "sources")
 
-    def __init__(self, call: _ControlCall, place: int) -> None:
+    def __init__(self, node: Node, place: int, sources: tuple[Any, ...]) -> None:
         # Between the node and whatever reads it.
-        self.sequence = call.node.sequence + (place + 1) / (len(call.node.outputs) + 1)
+        self.sequence = node.sequence + (place + 1) / (len(node.outputs) + 1)
         self.place = place
-        self.sources: tuple[Any, ...] = (call,)
+        self.sources = sources
 
     def pull(self, gradient: Any) -> Sequence[Any]:
         """The gradient with the place of the result."""
@@ -129,10 +129,10 @@ def gradients(
     given = list(seeds) if seeds is not None else [None] * len(outputs)
     graph = graph_of(outputs[0])
     pairs = [
-        (held_in(graph, output), _seed_of(output, seed, graph))
+        (_known_in(graph, output), _seed_of(output, seed, graph))
         for output, seed in zip(outputs, given, strict=True)
     ]
-    return walk(graph, pairs, [held_in(graph, each) for each in inputs])
+    return walk(graph, pairs, [_known_in(graph, each) for each in inputs])
 
 
 def walk(
@@ -142,17 +142,17 @@ def walk(
 
     Where an input is itself seeded, what arrives there is added to the seed.
     """
-    calls = _reachable_calls(graph.nodes, {key_of(each) for each in inputs})
-    pairs = [(calls[key_of(value)], seed) for value, seed in seeds if _flows(value, calls)]
-    targets = {calls[key_of(each)] for each in inputs if key_of(each) in calls}
+    calls = _reachable_calls(graph.nodes, {_key_of(each) for each in inputs})
+    pairs = [(calls[_key_of(value)], seed) for value, seed in seeds if _flows(value, calls)]
+    targets = {calls[_key_of(each)] for each in inputs if _key_of(each) in calls}
     found = pull_back(pairs, targets, _add)
     return [
-        resolved(found.get(calls[key_of(each)])) if key_of(each) in calls else None
+        resolved(found.get(calls[_key_of(each)])) if _key_of(each) in calls else None
         for each in inputs
     ]
 
 
-def held_in(graph: Graph, value: Value) -> Value:
+def _known_in(graph: Graph, value: Value) -> Value:
     """The value as an operand of the graph that is recorded."""
     held = graph.held(value)
     return value if held is None else held
@@ -163,14 +163,14 @@ def is_control(node: Node) -> bool:
     return node.primitive in CONTROL_FLOW
 
 
-def key_of(value: Value) -> Node | Value:
+def _key_of(value: Value) -> Node | Value:
     """What the walk knows a value by: its node, or the result of a branch or loop."""
     return value if is_control(value.node) else value.node
 
 
 def _flows(value: Value, calls: Mapping[Any, Any]) -> bool:
     first = value.index == 0 or is_control(value.node)
-    return first and key_of(value) in calls
+    return first and _key_of(value) in calls
 
 
 def _reachable_calls(
@@ -179,16 +179,15 @@ def _reachable_calls(
     calls: dict[Node | Value, Any] = {}
     for node in nodes:
         sources = tuple(
-            calls.get(key_of(each)) if each.spec.floating and _flows(each, calls) else None
+            calls.get(_key_of(each)) if each.spec.floating and _flows(each, calls) else None
             for each in node.operands
         )
         flows = any(source is not None for source in sources)
         if is_control(node):
-            call = _ControlCall(node, sources) if flows else None
+            source = (_ControlCall(node, sources),) if flows else ()
             for each in node.outputs:
-                if each.spec.floating and (call is not None or each in targets):
-                    output = calls[each] = _Output(call or _ControlCall(node, ()), each.index)
-                    output.sources = output.sources if call is not None else ()
+                if each.spec.floating and (flows or each in targets):
+                    calls[each] = _Output(node, each.index, source)
             continue
         # A float result without a rule is met with an error in the walk, not with silence.
         flows = flows and node.outputs[0].spec.floating

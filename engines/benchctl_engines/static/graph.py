@@ -362,13 +362,13 @@ def placeholder(dtype: str = "float32", shape: Sequence[int] = (), name: str = "
     graph = default_graph()
     _require_outside("placeholder", graph)
     sizes = tuple(int(size) for size in shape)
-    return emit_placeholder(graph, spec(sizes, stated_dtype(dtype)), name)
+    return emit_placeholder(graph, spec(sizes, stated_dtype(dtype)), graph.site(), name)
 
 
-def emit_placeholder(graph: Graph, made: TensorSpec, name: str = "") -> Value:
+def emit_placeholder(graph: Graph, made: TensorSpec, origin: Site, name: str = "") -> Value:
     """A placeholder of this spec; arrays that it is fed are held as the spec says."""
     attributes = {"shape": made.shape, "dtype": made.dtype}
-    node = graph.emit(placeholder_source, (), attributes, origin=graph.site(), name=name)
+    node = graph.emit(placeholder_source, (), attributes, origin=origin, name=name)
     node.payload = node.outputs[0]
     return node.outputs[0]
 

@@ -146,7 +146,7 @@ def _placeholders(
     graph: Graph, inputs: Mapping[str, Array], precision: Precision
 ) -> dict[str, Value]:
     return {
-        name: emit_placeholder(graph, stored_spec(each, precision), name)
+        name: emit_placeholder(graph, stored_spec(each, precision), graph.site(), name)
         for name, each in inputs.items()
     }
 
