@@ -21,11 +21,12 @@ from benchctl_engines.peers.inference_runtimes import UnsupportedProgramError
 from benchctl_engines.peers.recorded_step import record_step
 from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.primitive import OperandError
-from benchctl_engines.primitives.specs import ShapeError
+from benchctl_engines.primitives.specs import HALVES, ShapeError, spec
 from benchctl_engines.static import Graph, PassSwitches, Session, control_gradients
 from benchctl_engines.static import body_program as body_programs
 from benchctl_engines.static.control_gradients import UnboundedLoopError
 from benchctl_engines.static.gradients import is_control
+from benchctl_engines.static.graph import emit_placeholder
 from benchctl_engines.static.launch import NoControlFlowError, Target, prepare_node
 from benchctl_engines.static.program import all_bodies
 from benchctl_engines.static.switches import PASS_NAMES
@@ -427,10 +428,23 @@ def test_a_value_of_a_body_stays_there():
             y = static.placeholder("float32", (3,))
         with pytest.raises(OperandError, match="values of one graph"):
             static.scan(lambda h, row: (h + row + y, None), leaked_zero(), x)
+        with pytest.raises(OperandError, match="values of one graph"):
+            static.scan(lambda h, row: (h + row, None), y, x)
 
 
 def leaked_zero():
     return static.constant(np.zeros(3, "float32"))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradients_of_halves_are_halves(dtype):
+    """Only recorded: no device runs them yet."""
+    with Graph().as_default() as graph:
+        p = static.placeholder("bool", ())
+        x, y = (emit_placeholder(graph, spec((4,), dtype), graph.site()) for _ in "xy")
+        taken = static.cond(p, lambda: x * 0.5, lambda: y * y)
+        found = static.gradients(taken, [x, y], [np.ones(4, np.float32)])
+    assert [each.dtype for each in found] == [dtype, dtype]
 
 
 def test_a_nan_inside_a_body_names_its_line():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..primitives.primitive import OperandError
 from ..primitives.specs import TensorSpec
 from ..source_sites import Site
 from .graph import Graph, Value, emit_constant, emit_placeholder
@@ -75,8 +76,8 @@ class BodyGraph(Graph):
             return self.held(self._captured[value])
         if value.node.primitive is constant_source:
             if value not in self._constants:
-                origin = value.node.origin
-                self._constants[value] = emit_constant(self, value.node.payload, origin)
+                node, dtype = value.node, value.spec.dtype
+                self._constants[value] = emit_constant(self, node.payload, node.origin, dtype=dtype)
             return self._constants[value]
         if value not in self.saved:
             self.saved[value] = self.input(value.spec, "saved")
@@ -103,7 +104,11 @@ def bodies_of(
 
 
 def held_in(graph: Graph, value: Value) -> Value:
-    """What stands for a value that is of this graph, of one around it, or of its forward body."""
+    """What stands for a value in this graph; raises `OperandError` on one of another graph."""
     held = graph.held(value)
-    assert held is not None, "the value is of the graph recorded, of one around it or of forward"
+    if held is None:
+        raise OperandError(
+            f"branches and loops expected values of one graph, received {value!r} of another"
+            f"   (made at {value.node.origin.describe()})"
+        )
     return held

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from ..primitives import control_flow as rules
 from ..primitives.elementwise import add
+from ..primitives.half_storage import held
 from ..primitives.shaping import broadcast_to
 from ..primitives.specs import TensorSpec
 from ..source_sites import Site
@@ -284,5 +283,6 @@ def _dependence(body: Body) -> list[set[int]]:
 
 def _neutral(graph: Graph, made: TensorSpec) -> Value:
     """-0, which leaves every number as it is that it is added to."""
-    scalar = emit_constant(graph, np.array(-0.0, made.dtype), graph.site(), "nothing")
+    zero = held(-0.0, made.dtype)
+    scalar = emit_constant(graph, zero, graph.site(), "nothing", made.dtype)
     return scalar if not made.shape else broadcast_to(scalar, shape=made.shape)
