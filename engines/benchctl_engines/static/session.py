@@ -121,10 +121,8 @@ class Session:
         self.switches = switches if switches is not None else PassSwitches()
         self.device = device
         self.threads = threads or usable_cores()
-        self.state, self._target = _place(
-            device, self.threads, precision, share_variables, left_out
-        )
-        self._target = replace(self._target, tuner=tuner)
+        self.state, target = _place(device, self.threads, precision, share_variables)
+        self._target = replace(target, left_out=left_out, tuner=tuner)
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._calls: dict[Any, Callable[..., Any]] = {}
         self.compile_seconds = 0.0
@@ -317,15 +315,11 @@ def _launch_line(launch: Launch) -> str:
 
 
 def _place(
-    device: str,
-    threads: int,
-    precision: Precision,
-    share_variables: bool,
-    left_out: tuple[str, ...],
+    device: str, threads: int, precision: Precision, share_variables: bool
 ) -> tuple[Any, Target]:
     """The state of a session on a device, and what its kernels are asked for."""
     if gpu_index(device) is None:
-        return State(share_variables), Target(device, threads, left_out=left_out)
+        return State(share_variables), Target(device, threads)
     from ..devices.cuda.opening import open_device
     from .cuda_program import CudaState
 
