@@ -21,7 +21,7 @@ from ..devices.cuda.memory import memory_of
 from ..devices.cuda.opening import device_words, open_for, precision_words
 from ..devices.phase_clock import DeviceMarks, medians, timed_seconds
 from .cuda_program import CudaProgram
-from .engine import StaticRunner
+from .engine import Shapes, StaticRunner
 from .phases import launch_phases, time_phases
 from .profile import profile_program
 from .program import as_declared
@@ -71,8 +71,12 @@ class CudaStaticRunner(StaticRunner):
         """Copy new inputs to where the compiled step reads them."""
         super().load(inputs)
         if self._program is not None:
-            self._program = self._program_of_shapes()
             self._load_feeds()
+
+    def _take_shapes(self, shapes: Shapes, inputs: Mapping[str, Array]) -> None:
+        super()._take_shapes(shapes, inputs)
+        if self._program is not None:
+            self._program = self._program_of_shapes()
 
     def _load_feeds(self) -> None:
         program = self._compiled()
