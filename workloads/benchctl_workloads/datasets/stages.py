@@ -95,9 +95,7 @@ def batched_rows(upstream: Stream, rows: Rows, size: int, drop_remainder: bool) 
     """Batches of rows, gathered from their arrays at once."""
     buffers = rows.buffers(size)
     with closing(upstream):
-        for numbers in _groups(upstream, size):
-            if len(numbers) < size and drop_remainder:
-                return
+        for numbers in _groups(upstream, size, drop_remainder):
             yield rows.gather(numbers, buffers)
 
 
@@ -105,15 +103,14 @@ def batched(upstream: Stream, size: int, drop_remainder: bool) -> Stream:
     """Batches of elements that have the names, shapes and dtypes of the first."""
     stack: _Stack | None = None
     with closing(upstream):
-        for elements in _groups(upstream, size):
-            if len(elements) < size and drop_remainder:
-                return
+        for elements in _groups(upstream, size, drop_remainder):
             stack = stack or _Stack(elements[0], size)
             yield stack.stacked(elements)
 
 
-def _groups(upstream: Stream, size: int) -> Iterator[list[Any]]:
-    while group := list(itertools.islice(upstream, size)):
+def _groups(upstream: Stream, size: int, drop_remainder: bool) -> Iterator[list[Any]]:
+    least = size if drop_remainder else 1
+    while len(group := list(itertools.islice(upstream, size))) >= least:
         yield group
 
 
