@@ -11,12 +11,11 @@ from benchctl_engines.contract import Array, ByHand, Case, Outputs, Step
 
 from ..by_hand.digit_classifier import DigitClassifierStep
 from ..classifier import training_bytes
+from ..digits.strokes import CLASSES, SIDE
 from ..workload import Axis, Cost, Tolerance, Workload
 from . import plain, with_layers
 
 STYLES = {"layers": with_layers, "plain": plain}
-SIDE = 28
-CLASSES = 10
 
 
 class LayerApi(Workload):
