@@ -97,7 +97,6 @@ class WorkerService:
         self._watch: Any = None
         self._fed: FedStep | None = None
         self._input_seed = 0
-        self._step_seconds = 0.0
         self._steady = False
 
     def answer(self, request: Message) -> Message:
@@ -245,7 +244,7 @@ class WorkerService:
             self._fed.check_first(self._batches[0])
         step, own_rule = self._timed_step(WarmUpRule(**rule))
         done = warm_up(step, self._clock, own_rule)
-        self._steady, self._step_seconds = done.steady, done.step_seconds
+        self._steady = done.steady
         return {"steps": done.steps, "seconds": done.seconds, "steady": done.steady}
 
     def do_load(self, seed: int) -> Message:
