@@ -293,13 +293,7 @@ class ArmRun:
         )
 
     def measure_energy(self) -> None:
-        """What steady steps cost in energy, with the worker that is there or a new one."""
-        if not self.running:
-            cache = self._settings.cache_folder
-            self.launch(cache)
-            self.wait_import(cache)
-            self.wait_prepare_and_suspend()
-            self.warm_up()
+        """What steady steps cost in energy, after `warm_up`."""
         rule = self._settings.energy_rule
         worker = self._require_worker()
         worker.resume()

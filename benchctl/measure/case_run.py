@@ -157,9 +157,16 @@ class CaseRun:
             )
         for arm in self._alive():
             if self._settings.energy and arm.result.arm.device.startswith("gpu"):
-                self._attempt(arm, ArmRun.measure_energy)
+                self._measure_energy(arm)
             if not arm.running or self._attempt(arm, ArmRun.finish_worker):
                 self._log.append_arm(self.case.id, arm.result)
+
+    def _measure_energy(self, arm: ArmRun) -> None:
+        """What steps cost in energy, with the worker that is there or a new one."""
+        if not arm.running:
+            self._start_together([arm], number=0)
+        if self._is_alive(arm):
+            self._attempt(arm, ArmRun.measure_energy)
 
     def _least_rounds(self) -> int:
         """The rounds that a budget should not cut: more arms need more for an answer."""

@@ -95,3 +95,11 @@ def test_energy_is_measured_after_the_rounds_and_of_arms_on_a_gpu_alone(tmp_path
     assert results["a@gpu"].status == "ok" and len(results["a@gpu"].rounds) == 2
     _, without = run_on_gpu(tmp_path / "other", GIBIBYTE, ("a@gpu",))
     assert without["a@gpu"].energy is None
+
+
+def test_energy_of_arms_that_take_turns_is_measured_in_a_new_process(tmp_path):
+    rule = EnergyRule(blocks=1, block_seconds=0.1)
+    _, results = run_on_gpu(tmp_path, 7 * GIBIBYTE, energy=True, energy_rule=rule)
+    assert processes(results) == {"a@gpu": [0, 1], "b@gpu": [0, 1]}
+    assert all("no access to a GPU's clock" in each.energy.problem for each in results.values())
+    assert all(each.status == "ok" for each in results.values())
