@@ -119,8 +119,8 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [each if each.entry is None else reshape(each, each.shape) for each in tensors]
 
 
-def _specs(tensors: Sequence[Tensor]) -> list[TensorSpec]:
-    return [each.spec for each in tensors]
+def _specs(tensors: Sequence[Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple([each.spec for each in tensors])
 
 
 def here() -> str:
