@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from ..primitives.control_flow import CONTROL_FLOW
 from ..primitives.elementwise import cast
 from ..primitives.half_storage import held
 from ..primitives.operators import TensorOperators
@@ -279,7 +278,7 @@ def record(primitive: Primitive, operands: Sequence[Any], attributes: Mapping[st
             f"inside one   (made at {site.describe()}); return the new value and assign it after"
         )
     lifted = [_as_operand(primitive, each, values, graph, site) for each in operands]
-    if primitive.effect == "pure" and primitive not in CONTROL_FLOW:
+    if primitive.effect == "pure":
         lifted = _rounded_beside_halves(lifted)
     try:
         node = graph.emit(primitive, lifted, attributes, origin=site)
