@@ -43,12 +43,6 @@ TRAINING = {**SMALL_HEADS, "mode": "training", "layout": "NHWC"}
 XYZ = {"size": "3x4"}
 
 
-@pytest.fixture
-def driver():
-    with emulated() as made:
-        yield made
-
-
 # ----- right results ------------------------------------------------------------------------------
 
 

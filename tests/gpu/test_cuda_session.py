@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from cuda_runs import emulated
 
 from benchctl_engines import static
 from benchctl_engines.primitives import operations
@@ -24,12 +23,6 @@ SWITCHES = {
     "recorded alone": PassSwitches.only("capture"),
     "poisoned": PassSwitches(poison=True),
 }
-
-
-@pytest.fixture
-def driver():
-    with emulated() as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from cuda_runs import OFF, assert_same, drawn, emulated, prepared, stepped
+from cuda_runs import OFF, assert_same, drawn, prepared, stepped
 from emulator import EmulatedDriver
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -27,12 +27,6 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds 
 
 DRIVER = EmulatedDriver(2**28)
 HEADS = {"width": 24, "channels": 6, "side": 3, "batch": 3, "mode": "training"}
-
-
-@pytest.fixture
-def driver():
-    with emulated() as made:
-        yield made
 
 
 def launches(driver, kind="_many"):

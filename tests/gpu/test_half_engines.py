@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from cuda_runs import OFF, assert_right, assert_same, drawn, emulated, prepared, stepped
+from cuda_runs import OFF, assert_right, assert_same, drawn, prepared, stepped
 from test_every_engine import SMALL_HEADS
 
 from benchctl_engines import eager, static
@@ -39,12 +39,6 @@ CASES = {
     "layout": (Layout(), {"layer": "conv1_1", "image_size": 32, "direction": "backward"}),
     "training": (Heads(), {**SMALL_HEADS, "mode": "training", "layout": "NHWC"}),
 }
-
-
-@pytest.fixture
-def driver():
-    with emulated() as made:
-        yield made
 
 
 # ----- right results ------------------------------------------------------------------------------

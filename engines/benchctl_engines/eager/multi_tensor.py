@@ -12,6 +12,7 @@ from typing import Any
 
 from ..devices.cpu import Device
 from ..devices.launch_clock import Call
+from ..kernels.cuda_elementwise import COMPARISONS
 from ..kernels.cuda_loop_source import Body
 from ..kernels.cuda_many import Launch, prepare_many
 from ..kernels.cuda_source import C_TYPES
@@ -25,8 +26,6 @@ from .tensor import Tensor
 
 Rule = Callable[..., tuple[Any, ...]]
 """(ops, arrays of one parameter, scalars that all share) -> its new values."""
-
-_TRUTH_VALUES = ("greater", "equal")
 
 
 class ManyPlan:
@@ -183,7 +182,7 @@ class _Recorder:
     def __getattr__(self, name: str) -> Callable[..., _Word]:
         primitive = PRIMITIVES.get(name)
         rule = None if primitive is None else primitive.scalar
-        if rule is None or name in _TRUTH_VALUES:
+        if rule is None or name in COMPARISONS:
             raise AttributeError(f"a rule of an optimizer expected elementwise numbers, not {name}")
 
         def call(*arguments: _Word | float) -> _Word:

@@ -299,14 +299,17 @@ def _prepare(
         operand if isinstance(operand, Tensor) else lift(operand, tensors, device)
         for operand in operands
     )
-    if primitive.effect == "pure":
+    if device.driver is not None and primitive.effect == "pure":
         lifted = _rounded_beside_halves(lifted)
     specs = tuple(operand.spec for operand in lifted)
     return lifted, plan_of(device)(primitive, specs, attributes)
 
 
 def _rounded_beside_halves(operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Operands of float32 that meet a half, such as random numbers, become halves."""
+    """Operands of float32 that meet a half, such as random numbers, become halves.
+
+    Halves are stored on a GPU alone: elsewhere there is nothing to look for.
+    """
     half = next((each.spec.dtype for each in operands if each.spec.half), "")
     if not half:
         return operands
@@ -322,10 +325,11 @@ def lift(value: Any, tensors: Sequence[Tensor], device: Device) -> Tensor:
     Scalars are kept, so that a number in a loop is converted once.
     """
     if isinstance(value, np.ndarray):
-        dtype = array_dtype(value, [each.spec for each in tensors])
-        return (
-            half_tensor(value, dtype, device) if dtype in HALVES else tensor(value, device=device)
-        )
+        if device.driver is not None:
+            dtype = array_dtype(value, [each.spec for each in tensors])
+            if dtype in HALVES:
+                return half_tensor(value, dtype, device)
+        return tensor(value, device=device)
     if not isinstance(value, int | float | np.number | np.bool_):
         raise OperandError(
             f"expected a tensor, an array or a number, received {type(value).__name__}"

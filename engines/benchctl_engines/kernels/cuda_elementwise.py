@@ -20,7 +20,9 @@ from .cuda_walk import Place, dense_strides, spread
 from .loop_source import Instruction, Loop
 from .table import KernelRequest, Prepared, kernel
 
-_COMPARISONS = ("greater", "equal")
+COMPARISONS = ("greater", "equal")
+"""Of numbers, with truth values as results."""
+
 _NAMED_OPERATIONS = 4
 """A fused kernel's name tells its first operations, so that a profile can be read."""
 
@@ -46,7 +48,7 @@ def body_of(
         rule = PRIMITIVES[each.primitive].scalar
         assert rule is not None, f"{each.primitive} has no scalar rule"
         expression = rule.cuda([values[argument] for argument in each.arguments], real)
-        compared = each.primitive in _COMPARISONS
+        compared = each.primitive in COMPARISONS
         lines.append(f"const {'bool' if compared else real} v{place} = {expression};")
         values.append(f"v{place}")
         dtypes.append("bool" if compared else dtype)

@@ -207,7 +207,9 @@ class _Builder:
         target: Target,
     ) -> None:
         assert target.driver is not None
-        self.updates = _gathered(step, switches)
+        # Under check_nan each update stands for itself.
+        self.gathers = switches.gather_updates and not switches.check_nan
+        self.updates = gather_updates(step) if self.gathers else GatheredUpdates(step)
         self.step = step = self.updates.step
         self.returned = returned
         self.feeds = tuple(feeds)
@@ -268,9 +270,8 @@ class _Builder:
     def _gathering(self, launches: int) -> PassReport:
         groups = self.updates.groups
         counts = {"launches": len(groups), "tensors": sum(len(each.nodes) for each in groups)}
-        enabled = self.switches.gather_updates and not self.switches.check_nan
         return PassReport(
-            "gather_updates", enabled, len(self.step.operations), launches, counts=counts
+            "gather_updates", self.gathers, len(self.step.operations), launches, counts=counts
         )
 
     def _not_captured_because(self) -> str:
@@ -469,13 +470,6 @@ class _Builder:
                 bound["copy"](bound[target], bound[source])
 
         return step
-
-
-def _gathered(step: StepGraph, switches: PassSwitches) -> GatheredUpdates:
-    """The step as its launches are issued; under check_nan each update stands for itself."""
-    if switches.gather_updates and not switches.check_nan:
-        return gather_updates(step)
-    return GatheredUpdates(step)
 
 
 def _released(*arrays: Array) -> list[Array]:

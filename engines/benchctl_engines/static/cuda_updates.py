@@ -15,7 +15,7 @@ from ..gpu.driver import Driver
 from ..kernels.cuda_elementwise import body_of
 from ..kernels.cuda_many import prepare_many
 from ..kernels.cuda_state import scaled_body
-from ..kernels.loop_source import Loop
+from ..kernels.loop_source import Instruction, Loop
 from ..kernels.table import Prepared
 from .graph import Node, Value
 from .sources import variable_source
@@ -206,7 +206,7 @@ def _ordered_loop(loop: Loop) -> Loop:
         tuple(loop.inputs[place] for place in order),
         tuple(loop.axes[place] for place in order),
         tuple(
-            type(each)(each.primitive, tuple(map(renumbered, each.arguments)))
+            Instruction(each.primitive, tuple(map(renumbered, each.arguments)))
             for each in loop.instructions
         ),
         tuple(map(renumbered, loop.stores)),

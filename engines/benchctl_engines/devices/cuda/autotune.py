@@ -25,7 +25,7 @@ from ...kernels.table import Kernel, KernelRequest, Prepared, select
 from ...primitives.specs import TensorSpec, spec
 from .choice_cache import Choice, ChoiceCache
 from .clock import CudaClock
-from .transfer import copy_in
+from .transfer import fill_repeating
 
 ROUNDS = 5
 """Turns of each candidate; their median is compared."""
@@ -224,12 +224,7 @@ class _Trial:
         count = min(made.size, _NOISE_ELEMENTS)
         numbers = np.random.default_rng(0).standard_normal(count, np.float32)
         first = array.viewed(spec((count,), made.dtype))
-        copy_in(self._driver, first, numbers.astype(made.numpy_dtype))
-        filled = count * made.itemsize
-        while 0 < filled < made.nbytes:
-            more = min(filled, made.nbytes - filled)
-            self._driver.copy_on_device(array.pointer + filled, array.pointer, more)
-            filled += more
+        fill_repeating(self._driver, first, numbers.astype(made.numpy_dtype), made.nbytes)
         return array
 
 

@@ -17,7 +17,7 @@ from ...gpu.array import DeviceArray
 from ...gpu.driver import DeviceError, Driver, MatmulRequest, NoPlanError, Precision
 from ...primitives.half_storage import stored_dtype
 from ...primitives.specs import spec
-from .transfer import copy_in
+from .transfer import fill_repeating
 
 SIDES = (8192, 4096, 2048, 1024)
 """Of the matrices, the largest that fits: large ones run at full speed."""
@@ -81,12 +81,7 @@ def _fill_with_numbers(driver: Driver, pointer: int, nbytes: int, dtype: str = "
     count = min(nbytes, _SEED_BYTES) // spec((), dtype).itemsize
     numbers = np.random.default_rng(0).uniform(-1.0, 1.0, count).astype(np.float32)
     first = DeviceArray(pointer, spec((count,), dtype), None)
-    copy_in(driver, first, numbers)
-    done = first.nbytes
-    while done < nbytes:
-        count = min(done, nbytes - done)
-        driver.copy_on_device(pointer + done, pointer, count)
-        done += count
+    fill_repeating(driver, first, numbers, nbytes)
 
 
 def _fastest(driver: Driver, issue: Callable[[], None]) -> float:

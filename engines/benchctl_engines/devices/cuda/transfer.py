@@ -19,6 +19,16 @@ def copy_in(driver: Driver, place: DeviceArray, host: Array) -> None:
     driver.copy_to_device(place.pointer, np.ascontiguousarray(stored))
 
 
+def fill_repeating(driver: Driver, first: DeviceArray, numbers: Array, nbytes: int) -> None:
+    """Copy numbers to a place, and repeat them behind it until `nbytes` are filled."""
+    copy_in(driver, first, numbers)
+    filled = first.nbytes
+    while 0 < filled < nbytes:
+        more = min(filled, nbytes - filled)
+        driver.copy_on_device(first.pointer + filled, first.pointer, more)
+        filled += more
+
+
 def copy_out(driver: Driver, array: DeviceArray) -> Array:
     """A copy on the host of everything issued so far, there when this returns."""
     spec = array.spec
