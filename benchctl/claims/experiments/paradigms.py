@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from benchctl.claims.claim import Claim, Facts
 from benchctl.claims.evidence import Evidence, checked, missing
-from benchctl.claims.experiments.networks import LARGE, SMALL, product, vgg16
+from benchctl.claims.experiments.networks import LARGE, SMALL, case_words, product, vgg16
 from benchctl.claims.verdicts import Observation
 from benchctl.plan.ladder import ALL_OFF, ENGINE, ladder, passes_of
 from benchctl.store.record import CaseResult, Plan
@@ -44,7 +44,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
     for case in evidence.run.cases:
         if not evidence.has(case, ALL_OFF):
             continue
-        title = f"{case.case.workload}, {case.case.title}"
+        title = case_words(case.case)
         observations.append(evidence.times(f"eager / static: {title}", case, "eager", "static"))
         what = f"eager and static without passes give the same bits: {title}"
         difference = evidence.facts.get(case.case.id)
