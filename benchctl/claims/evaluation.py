@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchctl.claims.catalogue import CLAIMS
 from benchctl.claims.claim import Claim
 from benchctl.claims.evidence import SETTINGS, Evidence
 from benchctl.claims.verdicts import Observation, Outcome, Verdict, verdict_of
@@ -46,6 +45,9 @@ def judge_run(run: Run) -> tuple[Judged, ...]:
         raise NoClaimsError(
             f"run {run.run_id} was not measured for claims", "benchctl claims measures one"
         )
+    # The experiments bring the static engine along: a report without claims does without both.
+    from benchctl.claims.catalogue import CLAIMS
+
     names = run.plan.settings[SETTINGS]["names"]
     return tuple(_judged(claim, run) for claim in CLAIMS if claim.name in names)
 
@@ -58,7 +60,7 @@ def _judged(claim: Claim, run: Run) -> Judged:
 def newest_claims(runs: Iterable[Run]) -> dict[tuple[str, int], Run]:
     """The newest run of claims of each machine and number of threads; it has some result."""
     found = {}
-    for run in sorted(runs, key=_start):
+    for run in sorted(runs, key=lambda run: run.started_utc):
         if is_claims_run(run) and any(arm.rounds for case in run.cases for arm in case.arms):
             found[str(run.machine.get("id", "")), run.plan.threads] = run
     return found
@@ -67,7 +69,3 @@ def newest_claims(runs: Iterable[Run]) -> dict[tuple[str, int], Run]:
 def without_claims(runs: Iterable[Run]) -> list[Run]:
     """The runs that were measured for something else."""
     return [run for run in runs if not is_claims_run(run)]
-
-
-def _start(run: Run) -> str:
-    return run.started_utc

@@ -16,7 +16,7 @@ from benchctl.claims.verdicts import (
     outcome_of_interval,
 )
 from benchctl.compare.pairs import process_log_medians
-from benchctl.compare.summary import paired_log_ratios, round_medians
+from benchctl.compare.summary import paired_log_ratios
 from benchctl.report.numbers import format_bytes
 from benchctl.stats.planner import more_rounds
 from benchctl.stats.verdict import Judgement, judge, judge_unpaired
@@ -137,7 +137,7 @@ class Evidence:
             return reason or f"{arm_id} was not planned", hint, Outcome.MISSING
         if arm.status == "planned":
             return NOT_REACHED, LONGER, Outcome.UNDECIDED
-        if round_medians(arm):
+        if any(each.seconds for each in arm.rounds):
             return None
         said = arm.message.partition("\n")[0] or arm.status
         return f"{arm_id}: {said}", arm.hint, Outcome.MISSING

@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +29,32 @@ _WARNING = re.compile(r"(\w+Warning: .*)")
 
 def printed_lines(name: str, plan: Plan) -> dict[str, Any]:
     """{"lines": [...]} that a program printed, or {"failed": why}."""
-    done = _run([str(FOLDER / f"{name}.py")], plan)
-    if done.returncode != 0:
-        return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
-    return {"lines": done.stdout.splitlines()}
+    path = FOLDER / f"{name}.py"
+    return _told_by([str(path)], plan, lambda printed: {"lines": printed.splitlines()})
 
 
 def printed_document(name: str, plan: Plan, *arguments: str) -> dict[str, Any]:
     """The JSON object that a program printed, or {"failed": why}."""
-    done = _run([str(FOLDER / f"{name}.py"), *arguments], plan)
-    if done.returncode != 0:
-        return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return _told_by([str(FOLDER / f"{name}.py"), *arguments], plan, json.loads)
 
 
 def mistakes_of(name: str, plan: Plan) -> dict[str, Any]:
     """By mistake {"file", "line", "shown"}: where it is and what Python showed of it."""
     path = FOLDER / f"{name}.py"
-    done = _run(["-m", "benchctl.claims.mistakes", str(path), *MISTAKES], plan)
-    if done.returncode != 0:
-        return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
-    shown = done.stdout.split(SEPARATOR)[1:]
     lines = marked_lines(path.read_text(encoding="utf-8"))
-    return {
-        mistake: {
-            "file": path.name,
-            "line": lines[mistake],
-            "shown": condensed(text, path.name),
+
+    def told(printed: str) -> dict[str, Any]:
+        shown = printed.split(SEPARATOR)[1:]
+        return {
+            mistake: {
+                "file": path.name,
+                "line": lines[mistake],
+                "shown": condensed(text, path.name),
+            }
+            for mistake, text in zip(MISTAKES, shown, strict=True)
         }
-        for mistake, text in zip(MISTAKES, shown, strict=True)
-    }
+
+    return _told_by(["-m", "benchctl.claims.mistakes", str(path), *MISTAKES], plan, told)
 
 
 def marked_lines(source: str) -> dict[str, int]:
@@ -94,11 +89,14 @@ def last_words(mistake: Mapping[str, Any]) -> str:
     return str(found[-1]) if found else ""
 
 
-def _run(arguments: list[str], plan: Plan) -> subprocess.CompletedProcess[str]:
+def _told_by(
+    arguments: list[str], plan: Plan, read: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `read` makes of the output of Python with these arguments, or {"failed": why}."""
     settings = settings_of(plan)
     environment = worker_environment(settings, plan.threads, settings.cache_folder)
     try:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, *arguments],
             env=environment,
             capture_output=True,
@@ -107,8 +105,10 @@ def _run(arguments: list[str], plan: Plan) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        words = f"no answer within {TIMEOUT_SECONDS:g} s"
-        return subprocess.CompletedProcess(arguments, 1, "", words)
+        return {"failed": f"no answer within {TIMEOUT_SECONDS:g} s"}
+    if done.returncode != 0:
+        return {"failed": _last_line(done.stderr) or f"exit {done.returncode}"}
+    return read(done.stdout)
 
 
 def _last_line(text: str) -> str:

@@ -66,19 +66,24 @@ class Observation:
     hint: str = ""
     judged: bool = True
 
+    @property
+    def unseen(self) -> bool:
+        """Whether nothing was seen, also where the budget leaves open what would have been."""
+        return bool(self.reason) or self.outcome is Outcome.MISSING
 
-def outcome_of_interval(low: float | None, high: float | None, margin: float = MARGIN) -> Outcome:
+
+def outcome_of_interval(low: float | None, high: float | None) -> Outcome:
     """What a ratio of times says, by its whole interval."""
     if low is None or high is None:
         return Outcome.UNDECIDED
-    if low > margin:
+    if low > MARGIN:
         return Outcome.FOR
-    return Outcome.AGAINST if high <= margin else Outcome.UNDECIDED
+    return Outcome.AGAINST if high <= MARGIN else Outcome.UNDECIDED
 
 
-def outcome_of_count(ratio: float, margin: float = MARGIN) -> Outcome:
+def outcome_of_count(ratio: float) -> Outcome:
     """What a ratio of two counts says, which do not scatter: peaks of memory, lines of code."""
-    return Outcome.FOR if ratio > margin else Outcome.AGAINST
+    return Outcome.FOR if ratio > MARGIN else Outcome.AGAINST
 
 
 def outcome_of_check(ok: bool) -> Outcome:

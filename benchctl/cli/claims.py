@@ -11,7 +11,7 @@ import click
 
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import duration, seed_option, store_option, threads_option
-from benchctl.cli.output import failure_notes
+from benchctl.cli.output import exit_code, failure_notes
 from benchctl.cli.screen import note, write
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def claims(
     if source is None:
         note(f"Saved {run.path}")
     if with_report:
-        _write_report(run, out or store / "report")
+        from benchctl.cli.report import written_report
+
+        note(f"Report {written_report([run], out or store / 'report').html}")
     return int(claims_exit(judged, run, strict))
 
 
@@ -159,25 +161,11 @@ def _show(judged: Sequence[Judged], run: Run, markdown: bool, as_json: bool) -> 
     note(failure_notes(run))
 
 
-def _write_report(run: Run, out: Path) -> None:
-    from benchctl.cli.errors import CliError
-    from benchctl.report.build import build_report
-
-    try:
-        files = build_report([run], out)
-    except OSError as error:
-        where = error.filename or out
-        hint = "choose another folder with --out"
-        raise CliError(f"{where} cannot be written: {error.strerror or error}", hint) from error
-    note(f"Report {files.html}")
-
-
 def claims_exit(judged: Sequence[Judged], run: Run, strict: bool) -> Exit:
     """5 where an experiment failed, 6 where none was measured, 3 if `strict` and one is open."""
     from benchctl.claims.verdicts import Verdict
 
-    arms = [arm for case in run.cases for arm in case.arms]
-    if any(arm.status in ("wrong", "crashed", "timeout") for arm in arms):
+    if exit_code(run) is Exit.FAILED:
         return Exit.FAILED
     verdicts = {each.verdict for each in judged}
     if verdicts <= {Verdict.NOT_MEASURED}:

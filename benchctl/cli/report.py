@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,11 @@ from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import store_option
 from benchctl.cli.screen import note, write
+
+if TYPE_CHECKING:
+    from benchctl.history.acknowledgements import Acknowledgement
+    from benchctl.report.build import ReportFiles
+    from benchctl.store.record import Run
 
 
 @click.command()
@@ -45,22 +52,28 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
             Exit.NOTHING_MEASURED,
         )
     from benchctl.history.acknowledgements import load_acknowledgements
-    from benchctl.report.build import build_report
     from benchctl.report.wording import plural
 
     note(f"drawing {plural(len(measured), 'run')} ...")
-    try:
-        files = build_report(
-            measured, out or store / "report", acknowledgements=load_acknowledgements(store)
-        )
-    except OSError as error:
-        raise CliError(
-            f"{error.filename or out} cannot be written: {error.strerror or error}",
-            "choose another folder with --out",
-        ) from error
+    files = written_report(measured, out or store / "report", load_acknowledgements(store))
     pictures = [*files.pngs, *files.svgs]
     write([f"Report {files.html}"])
     if pictures:
         write([f"  {plural(len(files.pngs), 'chart')} as PNG and SVG in {pictures[0].parent}"])
     note(f"  not drawn: {each.topic}: {each.reason} ({each.command})" for each in files.missing)
     return int(Exit.OK)
+
+
+def written_report(
+    runs: Sequence[Run], out: Path, acknowledgements: Sequence[Acknowledgement] = ()
+) -> ReportFiles:
+    """The report of runs in a folder; raises `CliError` where that cannot be written."""
+    from benchctl.report.build import build_report
+
+    try:
+        return build_report(runs, out, acknowledgements=acknowledgements)
+    except OSError as error:
+        raise CliError(
+            f"{error.filename or out} cannot be written: {error.strerror or error}",
+            "choose another folder with --out",
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -47,5 +46,4 @@ def hidden_share(alone: Timing, one_by_one: Timing, together: Timing) -> HiddenS
 
 
 def _share(alone: float, one_by_one: float, together: float) -> float:
-    preparing = one_by_one - alone
-    return (one_by_one - together) / preparing if preparing > 0 else math.nan
+    return (one_by_one - together) / (one_by_one - alone)

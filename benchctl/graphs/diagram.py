@@ -36,6 +36,16 @@ class Box:
     twin: str = ""
 
     @property
+    def heading(self) -> str:
+        """The title with its tag, where both stand in one line of text."""
+        return f"{self.title} ({self.tag})" if self.tag else self.title
+
+    @property
+    def about(self) -> str:
+        """What is shown where a pointer rests on it."""
+        return ", ".join(self.operations) or self.title
+
+    @property
     def returning(self) -> bool:
         """Whether it stands on the way back, from the results to the inputs."""
         return self.kind in ("backward", "update")

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchctl.graphs.colors import COLORS
 from benchctl.graphs.diagram import Box, Diagram
-
-# Fill and outline by kind, as in the SVG on light paper.
-_COLORS = {
-    "input": ("#f4f5f6", "#80858b"),
-    "output": ("#f4f5f6", "#80858b"),
-    "forward": ("#eaf3f9", "#0072b2"),
-    "backward": ("#fcefe6", "#d55e00"),
-    "update": ("#e6f4ef", "#008a65"),
-}
 
 
 def dot_document(diagrams: Sequence[Diagram], heading: str) -> str:
@@ -45,13 +37,12 @@ def _name(diagram: Diagram, place: int) -> str:
 
 
 def _attributes(box: Box) -> str:
-    title = f"{box.title} ({box.tag})" if box.tag else box.title
-    label = "".join(f"{_escaped(line)}\\l" for line in (title, *box.lines))
-    fill, outline = _COLORS[box.kind]
+    label = "".join(f"{_escaped(line)}\\l" for line in (box.heading, *box.lines))
+    fill, outline = COLORS[box.kind]
     width = 2 if box.fused else 1
     return (
         f'label="{label}", fillcolor="{fill}", color="{outline}", penwidth={width}, '
-        f"tooltip={quoted(', '.join(box.operations) or box.title)}"
+        f"tooltip={quoted(box.about)}"
     )
 
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from benchctl.graphs.colors import COLORS
 from benchctl.graphs.diagram import Box, Diagram
 
-# A fill that is pale or dark reads on one paper only: outlines alone read on both.
-_OUTLINES = {
-    "input": "#80858b",
-    "output": "#80858b",
-    "forward": "#0072b2",
-    "backward": "#d55e00",
-    "update": "#008a65",
-}
 _SHAPES = {"input": ("([", "])"), "output": ("([", "])")}
 
 
@@ -25,7 +18,8 @@ def mermaid_document(diagrams: Sequence[Diagram], heading: str) -> str:
 def _lines(diagrams: Sequence[Diagram], heading: str) -> Iterator[str]:
     yield f"%% {' '.join(heading.split())}"
     yield "flowchart TD"
-    for kind, color in _OUTLINES.items():
+    # A fill that is pale or dark reads on one paper only: outlines alone read on both.
+    for kind, (_, color) in COLORS.items():
         yield f"  classDef {kind} stroke:{color},stroke-width:1px"
         yield f"  classDef {kind}_fused stroke:{color},stroke-width:3px"
     for diagram in diagrams:
@@ -46,8 +40,7 @@ def _name(diagram: Diagram, place: int) -> str:
 
 
 def _label(box: Box) -> str:
-    title = f"{box.title} ({box.tag})" if box.tag else box.title
-    return "\n".join((title, *box.lines))
+    return "\n".join((box.heading, *box.lines))
 
 
 def _quoted(text: str) -> str:

@@ -154,7 +154,7 @@ def _box(box: Box, text: _Text, centre: Point) -> str:
     classes = f"box {box.kind}{' fused' if box.fused else ''}"
     parts = [
         f'<g class="{classes}">',
-        f"<title>{escape(', '.join(box.operations) or box.title)}</title>",
+        f"<title>{escape(box.about)}</title>",
         rect_part("body", left, top, text.width, text.height, min(round_corners, 16.0)),
         text_part(left + PADDING, y, box.title, "title"),
     ]

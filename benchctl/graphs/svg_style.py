@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from benchctl.graphs.colors import COLORS
 from benchctl.graphs.text import FONT_FAMILY
 
 TITLE_SIZE: Final = 13.0
@@ -19,7 +20,12 @@ NARROWEST_BOX: Final = 84.0
 MARGIN: Final = 28.0
 BAR_HEIGHT: Final = 4.0
 
-# Hues of Okabe and Ito (2008), as in the charts of the report; fills so pale that text stands out.
+
+def _painted(kind: str) -> str:
+    fill, outline = COLORS[kind]
+    return f"fill: {fill}; stroke: {outline};"
+
+
 STYLE: Final = f"""
 text {{ font-family: {FONT_FAMILY}; font-size: {LINE_SIZE}px; fill: #1b1b1b; }}
 .heading {{ font-size: {HEADING_SIZE}px; font-weight: bold; }}
@@ -29,16 +35,16 @@ text {{ font-family: {FONT_FAMILY}; font-size: {LINE_SIZE}px; fill: #1b1b1b; }}
 .rule {{ stroke: #d5d7da; stroke-width: 1; }}
 .box rect.body {{ stroke-width: 1.2; }}
 .box.fused rect.body {{ stroke-width: 2.4; }}
-.input .body, .output .body {{ fill: #f4f5f6; stroke: #80858b; }}
-.forward .body {{ fill: #eaf3f9; stroke: #0072b2; }}
-.backward .body {{ fill: #fcefe6; stroke: #d55e00; }}
-.update .body {{ fill: #e6f4ef; stroke: #008a65; }}
+.input .body, .output .body {{ {_painted("input")} }}
+.forward .body {{ {_painted("forward")} }}
+.backward .body {{ {_painted("backward")} }}
+.update .body {{ {_painted("update")} }}
 .bar {{ fill: #e69f00; }}
 .edge {{ fill: none; stroke: #80858b; stroke-width: 1.4; }}
 .edge.kept {{ stroke: #a8adb3; stroke-dasharray: 4 3; }}
 .head {{ fill: #80858b; }}
-.arena {{ fill: #eaf3f9; stroke: #0072b2; stroke-width: 0.8; }}
-.arena.scratch {{ fill: #f4f5f6; stroke: #80858b; stroke-dasharray: 3 2; }}
+.arena {{ {_painted("forward")} stroke-width: 0.8; }}
+.arena.scratch {{ {_painted("input")} stroke-dasharray: 3 2; }}
 @media (prefers-color-scheme: dark) {{
   text {{ fill: #e9eaec; }}
   .muted {{ fill: #a6abb1; }}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchctl.graphs.event_file import delimited, event_file, integer
-from benchctl.graphs.places import Place, places_of
+from benchctl.graphs.places import Flow, Place, places_of
 from benchctl.store.files import write_whole
 from benchctl_engines.contract import GraphOperation, GraphTensor, GraphView
 
@@ -73,16 +73,15 @@ def node_names(view: GraphView) -> dict[str, str]:
 
     A source stands beside the operation that reads it first.
     """
-    places = places_of(view)
+    places, readers = places_of(view), Flow(view).readers
     names: dict[str, str] = {}
     taken: set[str] = set()
     for tensor in view.tensors:
         if tensor.kind == "result":
             continue
-        reader = next((each for each in view.operations if tensor.name in each.inputs), None)
         own = tensor.name.rpartition(":")[0]
-        if tensor.kind in ("parameter", "constant") and reader is not None:
-            place = places[reader.name]
+        if tensor.kind in ("parameter", "constant") and tensor.name in readers:
+            place = places[readers[tensor.name][0].name]
             short = own.removeprefix(place.layer).lstrip("/._") or own
             names[tensor.name] = _unique((*_scope(place), short), taken)
         else:

@@ -12,7 +12,7 @@ from benchctl.report import numbers
 from benchctl.report.markdown import escape, table_markdown
 from benchctl.report.table import Column, Table, render_table
 from benchctl.report.text import INDENT, machine_words
-from benchctl.report.wording import join_words
+from benchctl.report.wording import join_words, plural, sentence_case
 from benchctl.store.record import Run
 
 KINDS = {
@@ -55,7 +55,7 @@ def gap_words(judged: Judged) -> str:
 def reason_words(judged: Judged) -> str:
     """Why nothing was seen, and what to do about it."""
     gap = judged.gap
-    if gap is None or not gap.reason:
+    if gap is None:
         return "nothing was observed"
     return f"{gap.reason}; {gap.hint}" if gap.hint else gap.reason
 
@@ -87,7 +87,7 @@ def _undecided(judged: Judged) -> str:
 def observation_words(observation: Observation) -> str:
     """What was seen: a ratio with its interval, a text, or why there is neither."""
     ratio = observation.ratio
-    if observation.reason or observation.outcome is Outcome.MISSING:
+    if observation.unseen:
         return f"not measured: {observation.reason}" if observation.reason else "not measured"
     if ratio is None:
         return observation.seen
@@ -100,20 +100,14 @@ def observation_words(observation: Observation) -> str:
 
 def outcome_word(observation: Observation) -> str:
     """What it says of the claim: `for`, `against`, `undecided`; what is `shown` decides nothing."""
-    if observation.reason:
+    if observation.unseen:
         return _OUTCOMES[Outcome.MISSING]
-    if not observation.judged and observation.outcome is not Outcome.MISSING:
-        return "shown"
-    return _OUTCOMES[observation.outcome]
+    return _OUTCOMES[observation.outcome] if observation.judged else "shown"
 
 
 def result_words(judged: Judged) -> str:
     """The judged observations that were seen, the first few of them, in one line."""
-    seen = [
-        each
-        for each in judged.observations
-        if each.judged and not each.reason and each.outcome is not Outcome.MISSING
-    ]
+    seen = [each for each in judged.observations if each.judged and not each.unseen]
     words = [f"{each.what}: {observation_words(each)}" for each in seen[:MOST_NAMED]]
     left = len(seen) - len(words)
     if left:
@@ -171,7 +165,7 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
         (sum(each.verdict is verdict for each in judged), verdict.value) for verdict in Verdict
     ]
     told = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return f"{len(judged)} claim{'' if len(judged) == 1 else 's'}: {told}"
+    return f"{plural(len(judged), 'claim')}: {told}"
 
 
 def claims_markdown(judged: Sequence[Judged], run: Run) -> list[str]:
@@ -194,8 +188,8 @@ def claim_markdown(claim: Claim) -> list[str]:
         "",
         f"> {escape(claim.says)}",
         "",
-        f"{escape(claim.asks[:1].upper() + claim.asks[1:])}. Holds if {escape(claim.rule)}. "
-        f"({escape(KINDS[claim.kind][:1].upper() + KINDS[claim.kind][1:])}.)",
+        f"{escape(sentence_case(claim.asks))}. Holds if {escape(claim.rule)}. "
+        f"({escape(sentence_case(KINDS[claim.kind]))}.)",
     ]
 
 

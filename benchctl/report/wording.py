@@ -42,11 +42,16 @@ def crossing_sentence(crossing: Crossing) -> str:
     )
 
 
+def sentence_case(text: str) -> str:
+    """The text with a capital first, whatever it starts with."""
+    return text[:1].upper() + text[1:]
+
+
 def capitalised(sentence: str) -> str:
     """The sentence unchanged where it starts with an arm's name; those are written as typed."""
     first = sentence.partition(" ")[0]
     starters = ("no", "one", "the", "in", "about", "from")
-    return sentence[:1].upper() + sentence[1:] if first in starters else sentence
+    return sentence_case(sentence) if first in starters else sentence
 
 
 def share_words(share: float) -> str:

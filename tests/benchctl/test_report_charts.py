@@ -129,7 +129,7 @@ def test_pictures_are_the_same_bytes_for_the_same_data(tmp_path):
     assert "<dc:date>" not in pictures[0][1]
 
 
-def test_drawing_leaves_pyplot_alone():
+def test_drawing_leaves_pyplot_and_the_engines_alone():
     folder = Path(__file__).parent
     program = (
         "import sys, tempfile, pathlib\n"
@@ -139,6 +139,7 @@ def test_drawing_leaves_pyplot_alone():
         "run = make_run(xyz_cases(arms, ['3x4', '32x32']), arms)\n"
         "build_report([run], pathlib.Path(tempfile.mkdtemp()))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert 'benchctl_engines.static' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchctl.claims.claim import Claim
 from benchctl.claims.evidence import Evidence
-from benchctl.claims.experiments.networks import LARGE, product, vgg16
+from benchctl.claims.experiments.networks import LARGE, case_words, product, vgg16
 from benchctl.claims.verdicts import Observation
 
 ENGINES = ("static", "eager")
@@ -16,7 +16,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
     size = LARGE["size"][0]
     observations = []
     for case in (*evidence.cases("xyz", size=size), *evidence.cases("vgg16", mode="training")):
-        title = f"{case.case.workload}, {case.case.title}"
+        title = case_words(case.case)
         for engine in ENGINES:
             gpu = f"{engine}@{DEVICE}"
             observations += [

@@ -8,7 +8,7 @@ from typing import Any
 from benchctl.claims.claim import Claim, Facts
 from benchctl.claims.evidence import Evidence, checked, missing
 from benchctl.claims.experiments.frameworks import gap_of, told_gap
-from benchctl.claims.experiments.networks import SMALL, VGG
+from benchctl.claims.experiments.networks import SMALL, VGG, case_words
 from benchctl.claims.verdicts import Observation
 from benchctl.report.numbers import format_error
 from benchctl.store.record import CaseSpec, Plan
@@ -31,11 +31,7 @@ def probe(plan: Plan) -> Facts:
     """Write each step as a model, run it elsewhere, compare with float64."""
     if gap := gap_of(RUNTIME):
         return {RUNTIME: gap}
-    return {case.id: {"title": _title(case), **_exported(case, plan)} for case in _cases()}
-
-
-def _title(case: CaseSpec) -> str:
-    return f"{case.workload}, {case.title}"
+    return {case.id: {"title": case_words(case), **_exported(case, plan)} for case in _cases()}
 
 
 def _exported(case: CaseSpec, plan: Plan) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchctl.claims.claim import Claim
 from benchctl.claims.evidence import Evidence
-from benchctl.claims.experiments.networks import SMALL, product, vgg16
+from benchctl.claims.experiments.networks import SMALL, case_words, product, vgg16
 from benchctl.claims.verdicts import Observation
 
 ENGINES = ("static", "eager")
@@ -16,7 +16,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
     products = evidence.cases("xyz", size=SMALL["size"][0])
     for case in (*products, *evidence.cases("vgg16", mode="training")):
         for engine in ENGINES:
-            title = f"{case.case.workload}, {case.case.title}"
+            title = case_words(case.case)
             found.append(evidence.verified(f"{engine}: {title}", case, engine))
     return tuple(found)
 

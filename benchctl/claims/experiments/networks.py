@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from benchctl.claims.claim import ROUNDS, STEADY
 from benchctl.plan.suites import SuiteEntry
+from benchctl.store.record import CaseSpec
 
 SMALL = {"expression": ("product",), "size": ("3x4",)}
 """The lecture's own size: where an engine's own time is all there is."""
@@ -13,6 +14,11 @@ LARGE = {"expression": ("product",), "size": ("1000x1000",)}
 """Where memory is all there is."""
 VGG = {"layout": ("NHWC",), "head": ("fc",), "image_size": ("64",), "width": ("16",)}
 """VGG16 with a quarter of its channels: layers enough for every pass, seconds enough for none."""
+
+
+def case_words(case: CaseSpec) -> str:
+    """A case among those of other workloads: `xyz, 3x4`."""
+    return f"{case.workload}, {case.title}"
 
 
 def product(axes: Mapping[str, tuple[str, ...]], *arms: str) -> SuiteEntry:

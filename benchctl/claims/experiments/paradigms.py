@@ -6,9 +6,10 @@ from contextlib import suppress
 
 from benchctl.claims.claim import Claim, Facts
 from benchctl.claims.evidence import Evidence, checked, missing
-from benchctl.claims.experiments.networks import LARGE, SMALL, product, vgg16
+from benchctl.claims.experiments.networks import LARGE, SMALL, case_words, product, vgg16
 from benchctl.claims.verdicts import Observation
 from benchctl.plan.ladder import ALL_OFF, ENGINE, ladder, passes_of
+from benchctl.plan.registry import load_engine
 from benchctl.store.record import CaseResult, Plan
 
 ARMS = ("static", "eager", ALL_OFF)
@@ -16,10 +17,11 @@ ARMS = ("static", "eager", ALL_OFF)
 
 def _rungs() -> tuple[str, ...]:
     """The arms of the ladder between all passes off and all on."""
-    from benchctl.plan.registry import load_engine
-
     rungs = ladder(passes_of(load_engine(ENGINE).switches()))
     return tuple(rung.arm for rung in rungs if rung.kind == "with" and rung.arm != ENGINE)
+
+
+RUNGS = _rungs()
 
 
 def probe(plan: Plan) -> Facts:
@@ -44,7 +46,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
     for case in evidence.run.cases:
         if not evidence.has(case, ALL_OFF):
             continue
-        title = f"{case.case.workload}, {case.case.title}"
+        title = case_words(case.case)
         observations.append(evidence.times(f"eager / static: {title}", case, "eager", "static"))
         what = f"eager and static without passes give the same bits: {title}"
         difference = evidence.facts.get(case.case.id)
@@ -60,7 +62,7 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
 
 def _ladder(evidence: Evidence, case: CaseResult) -> list[Observation]:
     """Each rung against all passes off; nothing where the ladder was not measured."""
-    steps = [arm for arm in _rungs() if evidence.has(case, arm)]
+    steps = [arm for arm in RUNGS if evidence.has(case, arm)]
     if not steps:
         return []
     names = [arm.rpartition(",")[2].removesuffix("=on") for arm in steps]
@@ -85,7 +87,7 @@ CLAIM = Claim(
         product(SMALL, *ARMS),
         product(LARGE, *ARMS),
         vgg16("inference", *ARMS),
-        vgg16("training", *ARMS, *_rungs()),
+        vgg16("training", *ARMS, *RUNGS),
     ),
     probe=probe,
 )

@@ -97,14 +97,10 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
             found.append(missing(f"{words} in TensorBoard", *told_gap(evidence.facts, PACKAGE)))
             continue
         written, read = told["written"], told["read"]
-        same = len(written) > 0 and list(map(_plain, written)) == list(map(_plain, read))
+        same = len(written) > 0 and written == read
         seen = f"{len(written)} written, {len(read)} read"
         found.append(checked(f"{words} in TensorBoard", same, seen))
     return tuple(found)
-
-
-def _plain(row: Any) -> Any:
-    return row if isinstance(row, str) else tuple(row)
 
 
 CLAIM = Claim(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchctl.claims.claim import STEADY, Claim
-from benchctl.claims.evidence import Evidence, missing
+from benchctl.claims.evidence import Evidence, checked, missing
 from benchctl.claims.verdicts import Observation
 from benchctl.plan.suites import SuiteEntry
 from benchctl.report.numbers import format_error
@@ -35,8 +35,6 @@ def judge(evidence: Evidence) -> tuple[Observation, ...]:
 
 def _errors(evidence: Evidence, case: CaseResult, what: str) -> Observation:
     """How far each is from float64: what Winograd's fewer multiplications cost."""
-    from benchctl.claims.evidence import checked
-
     named = {"Winograd": WINOGRAD, "im2col": IM2COL, "direct sums": DIRECT, "torch": LIBRARY}
     errors = []
     for name, arm_id in named.items():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from benchctl.claims.evaluation import Judged, judge_run
-from benchctl.claims.verdicts import MARGIN, Observation, Outcome, Verdict
+from benchctl.claims.verdicts import MARGIN, Observation, Verdict
 from benchctl.report.charts import parts, style
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.claims import (
@@ -22,7 +22,7 @@ from benchctl.report.claims import (
     summary_table,
     verdict_words,
 )
-from benchctl.report.wording import foot_words
+from benchctl.report.wording import foot_words, sentence_case
 from benchctl.store.record import Run
 
 OVERVIEW = "claims"
@@ -88,11 +88,7 @@ def draw_overview(judged: Sequence[Judged], run: Run) -> Chart:
 def draw_claim(judged: Judged, run: Run) -> Chart | MissingChart:
     """What was observed of one claim; what measures it where nothing was."""
     name, topic = f"claim-{judged.claim.name}", f"Claim: {judged.claim.says}"
-    seen = [
-        each
-        for each in judged.observations
-        if each.outcome is not Outcome.MISSING and not each.reason
-    ]
+    seen = [each for each in judged.observations if not each.unseen]
     if judged.verdict is Verdict.NOT_MEASURED or not seen:
         return MissingChart(name, topic, reason_words(judged), command_of(judged))
     figure = style.new_figure(1.7 + 0.36 * len(seen))
@@ -118,11 +114,10 @@ def draw_claim(judged: Judged, run: Run) -> Chart | MissingChart:
 
 
 def _notes(judged: Judged) -> tuple[str, ...]:
-    kind = KINDS[judged.claim.kind]
-    asked = judged.claim.asks
+    claim = judged.claim
     return (
-        f"{asked[:1].upper()}{asked[1:]}.",
-        f"Holds if {judged.claim.rule} ({kind}).",
+        f"{sentence_case(claim.asks)}.",
+        f"Holds if {claim.rule} ({KINDS[claim.kind]}).",
     )
 
 
@@ -141,7 +136,7 @@ def _draw_ratios(axes: Axes, seen: Sequence[Observation]) -> None:
             parts.whiskers(axes, place, ratio.low, ratio.high)
         end = max(ratio.value, ratio.high or 0.0)
         parts.end_label(axes, end, place, observation_words(each))
-    _names(axes, seen)
+    parts.row_labels(axes, range(len(seen)), [_wrapped(each.what) for each in seen])
     axes.axvline(MARGIN, color=style.INK, linewidth=0.9)
     axes.set_xlim(0, longest / 0.55)
     axes.set_xlabel(f"ratio; beyond the line at {MARGIN:g} it speaks for the claim")
@@ -165,10 +160,6 @@ def _rows_of_text(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks([])
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-
-
-def _names(axes: Axes, seen: Sequence[Observation]) -> None:
-    parts.row_labels(axes, range(len(seen)), [_wrapped(each.what) for each in seen])
 
 
 def _wrapped(text: str) -> str:

@@ -15,7 +15,7 @@ from benchctl.report.findings import Pairing, geometric_mean, interval_of, pair_
 from benchctl.report.published import Published
 from benchctl.report.table import Table
 from benchctl.report.views import View, distinct_runs
-from benchctl.report.wording import foot_words, join_words, ratio_words
+from benchctl.report.wording import foot_words, join_words, ratio_words, sentence_case
 
 NAME = "layout"
 TOPIC = "NCHW against NHWC, layer by layer"
@@ -128,7 +128,7 @@ def _headline(pairs: Sequence[Pairing], shown: Sequence[str]) -> str:
         found.append(f"{name}, NCHW is faster in {nchw} and NHWC in {nhwc} of {len(here)} pairs")
     widest = max(pairs, key=_distance)
     if not widest.clear:
-        return _sentence_case("; ".join(found))
+        return sentence_case("; ".join(found))
     ratio, interval = widest.ratio, widest.interval
     winner = "NCHW"
     if ratio < 1:
@@ -138,11 +138,7 @@ def _headline(pairs: Sequence[Pairing], shown: Sequence[str]) -> str:
         f"at most {winner} is {ratio_words(ratio, interval)} faster "
         f"({axis(widest, 'layer')} {direction(widest)}, {widest.arm_id})"
     )
-    return _sentence_case("; ".join(found))
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return sentence_case("; ".join(found))
 
 
 def _distance(pair: Pairing) -> tuple[bool, float]:

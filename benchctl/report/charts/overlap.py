@@ -56,14 +56,9 @@ def draw(view: View, published: Published) -> Chart | MissingChart:
     _draw_rows(axes, shown)
     runs = distinct_runs(case for row in rows for case in row.cases)
     headline = "; ".join(_sentence(row) for row in _ends(rows))
+    looks = {"the step, batches ready": STEP_LOOK, "waited for, with a thread ahead": WAITED_LOOK}
     handles = [
-        Patch(facecolor=STEP_LOOK.color, edgecolor=style.PAPER, label="the step, batches ready"),
-        Patch(
-            facecolor=WAITED_LOOK.color,
-            edgecolor=style.EDGE,
-            hatch=WAITED_LOOK.hatch,
-            label="waited for, with a thread ahead",
-        ),
+        *parts.arm_handles(looks),
         Patch(facecolor="none", edgecolor=style.INK, label="without a thread"),
     ]
     style.finish(figure, headline, foot_words(runs), handles, columns=3)
