@@ -217,3 +217,66 @@ class Vocabulary(Protocol):
         memory for what backward reads of each iteration is set aside. The body keeps shapes and
         dtypes of the carry.
         """
+
+
+class LayerOperations(Protocol):
+    """What an engine may have beside the vocabulary: any of these, or none.
+
+    The package `layers` asks `own_operation` for them and otherwise writes them in the vocabulary.
+    Adapters have what their frameworks compute in fewer passes than the operations one by one.
+    """
+
+    def leaky_relu(self, x: Tensor, slope: float) -> Tensor:
+        """x where it is positive, slope * x elsewhere; the gradient at 0 is the slope."""
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """1 / (1 + exp(-x))."""
+
+    def softmax(self, x: Tensor, axis: int) -> Tensor:
+        """exp(x) over its sum along `axis`."""
+
+    def batch_normalization(
+        self, x: Tensor, scale: Tensor, shift: Tensor, epsilon: float, axis: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(scale * (x - mean) / sqrt(variance + epsilon) + shift, mean, variance).
+
+        Statistics are those of x over all axes but `axis` (1 for NCHW images, -1 for NHWC and
+        matrices), at least two elements; the variance divides by their number. Gradients flow
+        through the statistics into the first result only: the others are for moving averages.
+        """
+
+    @property
+    def dropout(self) -> Callable[[Tensor, float], Tensor] | None:
+        """(x, rate) to x with a share dropped and the rest scaled by 1 / (1 - rate).
+
+        None while random numbers are those of the vocabulary, which decide what is dropped.
+        """
+
+    def adam_update(
+        self,
+        parameter: Tensor,
+        moments: tuple[Tensor, Tensor],
+        gradient: Tensor,
+        rates: tuple[Tensor, Tensor],
+        betas: tuple[float, float],
+        epsilon: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(parameter - rate * m / (sqrt(v) / scale + epsilon), m, v), with rates = (rate, scale).
+
+        m and v are the new moving averages of the gradient and of its square. Nothing is changed.
+        """
+
+    def update_each(
+        self,
+        name: str,
+        rule: Callable[..., tuple[Tensor, ...]],
+        rows: Sequence[tuple[Tensor, ...]],
+        shared: tuple[Tensor, ...] = (),
+    ) -> list[tuple[Tensor, ...]]:
+        """rule(ops, *row, *shared) of each row, elementwise, in fewer launches than rows."""
+
+
+def own_operation(ops: Vocabulary, name: str) -> Any:
+    """What an engine has of its own beside the vocabulary, None where it has not."""
+    # Asked of the class: an object that records what it is asked for would have anything.
+    return getattr(ops, name) if hasattr(type(ops), name) else None

@@ -16,6 +16,7 @@ from benchctl_engines.layers import (
     SGD,
     Adam,
     AveragePool2D,
+    BatchNormalization,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -54,6 +55,24 @@ def test_two_networks_train_as_in_float64(name):
     engine, workload = engine_of(name), SmallGan(layout_of(name), rate)
     assert engine.supports(workload, {}).ok
     assert_as_reference(steps_of(engine, workload, seed=3), workload, seed=3)
+
+
+def test_torch_trains_two_networks_in_nhwc():
+    """Images in channels_last go through other kernels of PyTorch's own layers."""
+    workload = SmallGan("NHWC")
+    assert_as_reference(steps_of(engine_of("torch"), workload, seed=3), workload, seed=3)
+
+
+@pytest.mark.parametrize("name", ["torch", "tf-function"])
+def test_statistics_of_one_element_a_channel(name):
+    """What frameworks refuse, since they divide by one element less."""
+
+    class Single(SmallNet):
+        def inputs(self, case, rng):
+            return {each: array[:1] for each, array in super().inputs(case, rng).items()}
+
+    workload = Single(SGD(0.1), [Dense(3), BatchNormalization(0.5)], (4,))
+    assert_as_reference(steps_of(engine_of(name), workload, 2), workload)
 
 
 @each_engine
@@ -163,6 +182,25 @@ def test_what_is_timed_draws_with_the_own_generator(name):
         assert each.var() == pytest.approx(1 / 12, abs=0.005)
     assert first["normal"].mean() == pytest.approx(0.0, abs=0.06)
     assert first["normal"].var() == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-compile"])
+def test_what_is_timed_drops_with_the_own_generator(name):
+    options = EngineOptions(threads=2, seed=3, own_random=True)
+    workload = Masked()
+    runner = engine_of(name).prepare(workload, {}, {}, drawn(workload)[1], options)
+    runner.build()
+    runner.compile()
+    runner.step()
+    found = {each: np.array(array) for each, array in runner.outputs().items()}
+    runner.close()
+    (ours,) = steps_of(make_eager(), workload, 1, seed=3)
+    assert (found["off"] == 1).all()
+    masks = [found["a"] == 0, found["b"] == 0, ours["a"] == 0]
+    assert len({each.tobytes() for each in masks}) == 3
+    for each in (found["a"], found["b"]):
+        assert (each == 0).mean() == pytest.approx(0.3, abs=0.03)
+        np.testing.assert_allclose(each[each != 0], 1 / 0.7, rtol=1e-6)
 
 
 # ----- against PyTorch's own ----------------------------------------------------------------------

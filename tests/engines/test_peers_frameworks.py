@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from benchctl_engines.peers.tf_graph_engine import make_graph_engine
 from benchctl_engines.peers.tinygrad_engine import make_tinygrad_engine
 from benchctl_engines.peers.torch_compile_engine import make_torch_compile_engine
 from benchctl_engines.peers.torch_engine import make_torch_engine
-from benchctl_engines.vocabulary import Vocabulary
+from benchctl_engines.vocabulary import LayerOperations, Vocabulary
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
 from benchctl_workloads.reference import reference_outputs
@@ -351,6 +352,18 @@ def test_all_of_the_vocabulary(name):
     if name in ("keras", "tinygrad"):
         wanted -= CONTROL_FLOW
     assert wanted <= set(dir(FACTORIES[name]().operations))
+
+
+@each_engine
+def test_what_an_adapter_has_beside_the_vocabulary_is_called_alike(name):
+    """Layers call it by place, so that another order of arguments would be taken for this one."""
+    operations = FACTORIES[name]().operations
+    for each, stated in vars(LayerOperations).items():
+        own = getattr(operations, each, None)
+        if inspect.isfunction(stated) and each[0] != "_" and own is not None:
+            assert list(inspect.signature(own).parameters) == list(
+                inspect.signature(stated).parameters
+            ), each
 
 
 @each_engine

@@ -1,10 +1,11 @@
-"""Activations, by name, written in the vocabulary."""
+"""Activations, by name: the engine's own where it has one, else written in the vocabulary."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from ..vocabulary import own_operation
 from .layer import LayerError
 
 Activation = Callable[[Any, Any, int], Any]
@@ -16,16 +17,25 @@ LEAKY_SLOPE = 0.3
 
 def leaky_relu(ops: Any, x: Any, slope: float = LEAKY_SLOPE) -> Any:
     """x where it is positive, slope * x elsewhere; the gradient at 0 is the slope."""
+    own = own_operation(ops, "leaky_relu")
+    if own is not None:
+        return own(x, slope)
     return ops.where(ops.greater(x, 0.0), x, ops.multiply(x, slope))
 
 
 def sigmoid(ops: Any, x: Any) -> Any:
     """1 / (1 + exp(-x)), as (1 + tanh(x / 2)) / 2: no x overflows, in the gradient neither."""
+    own = own_operation(ops, "sigmoid")
+    if own is not None:
+        return own(x)
     return ops.add(ops.multiply(ops.tanh(ops.multiply(x, 0.5)), 0.5), 0.5)
 
 
 def softmax(ops: Any, x: Any, axis: int = -1) -> Any:
     """exp(x) over its sum along `axis`, shifted by the largest."""
+    own = own_operation(ops, "softmax")
+    if own is not None:
+        return own(x, axis)
     weights = ops.exp(ops.subtract(x, ops.max(x, (axis,), True)))
     return ops.divide(weights, ops.sum(weights, (axis,), True))
 

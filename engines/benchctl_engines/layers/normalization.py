@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
+from ..vocabulary import own_operation
 from .initializers import Shape
 from .layer import Call, Layer, LayerError, ParameterSpec
 
@@ -57,14 +60,27 @@ class BatchNormalization(Layer):
             factor = ops.divide(scale, ops.sqrt(variance))
             offset = ops.subtract(shift, ops.multiply(call.parameter("moving_mean"), factor))
             return ops.bias_add(ops.multiply(x, _beside(call, factor)), offset, axis)
-        mean = ops.mean(x, _all_but_channels(call))
-        centred = ops.bias_add(x, ops.negative(mean), axis)
-        variance = ops.mean(ops.multiply(centred, centred), _all_but_channels(call))
-        factor = ops.divide(scale, ops.sqrt(ops.add(variance, self.epsilon)))
+        normalize = None
+        if call.batch * math.prod(call.shapes[0][:-1]) > 1:
+            normalize = own_operation(ops, "batch_normalization")
+        normalize = normalize or partial(_normalized, call)
+        y, mean, variance = normalize(x, scale, shift, self.epsilon, axis)
         for name, new in (("moving_mean", mean), ("moving_variance", variance)):
             kept = ops.multiply(call.latest(name), self.momentum)
             call.update(name, ops.add(kept, ops.multiply(new, 1.0 - self.momentum)))
-        return ops.bias_add(ops.multiply(centred, _beside(call, factor)), shift, axis)
+        return y
+
+
+def _normalized(
+    call: Call, x: Any, scale: Any, shift: Any, epsilon: float, axis: int
+) -> tuple[Any, Any, Any]:
+    """`LayerOperations.batch_normalization`, written in the vocabulary."""
+    ops = call.ops
+    mean = ops.mean(x, _all_but_channels(call))
+    centred = ops.bias_add(x, ops.negative(mean), axis)
+    variance = ops.mean(ops.multiply(centred, centred), _all_but_channels(call))
+    factor = ops.divide(scale, ops.sqrt(ops.add(variance, epsilon)))
+    return ops.bias_add(ops.multiply(centred, _beside(call, factor)), shift, axis), mean, variance
 
 
 def _all_but_channels(call: Call) -> tuple[int, ...]:
@@ -105,6 +121,9 @@ class Dropout(Layer):
         if not call.training or self.rate == 0.0:
             return xs[0]
         ops = call.ops
+        own = own_operation(ops, "dropout")
+        if own is not None:
+            return own(xs[0], self.rate)
         # Single precision whatever x has: the float64 reference must drop the same elements.
         kept = ops.greater(ops.random_uniform(call.stored(call.shapes[0])), self.rate)
         return ops.where(kept, ops.multiply(xs[0], 1.0 / (1.0 - self.rate)), 0.0)

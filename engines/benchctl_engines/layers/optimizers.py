@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
+from ..vocabulary import own_operation
 from .layer import LayerError
 
 
@@ -145,6 +146,13 @@ class Adam:
         rate: Any,
         scale: Any,
     ) -> tuple[Any, ...]:
+        own = own_operation(ops, "adam_update")
+        if own is not None:
+            betas, moments = (self.beta_1, self.beta_2), (first, second)
+            made: tuple[Any, ...] = own(
+                parameter, moments, gradient, (rate, scale), betas, self.epsilon
+            )
+            return made
         first = _average(ops, first, self.beta_1, gradient)
         second = _average(ops, second, self.beta_2, ops.multiply(gradient, gradient))
         size = ops.add(ops.divide(ops.sqrt(second), scale), self.epsilon)
@@ -163,9 +171,9 @@ def _each(
     shared: tuple[Any, ...] = (),
 ) -> list[tuple[Any, ...]]:
     """What a rule makes of each parameter; by one launch for all where the engine offers that."""
-    # Asked of the class: an object that records what it is asked for would have it too.
-    if hasattr(type(ops), "update_each"):
-        made: list[tuple[Any, ...]] = ops.update_each(name, rule, rows, shared)
+    own = own_operation(ops, "update_each")
+    if own is not None:
+        made: list[tuple[Any, ...]] = own(name, rule, rows, shared)
         return made
     return [rule(ops, *row, *shared) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -155,6 +156,30 @@ class TensorflowOperations(PythonOperators, TensorflowControlFlow, TensorflowRan
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         losses = self._tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return self._tf.reduce_mean(losses)
+
+    # What the layers of a network are made of, as TensorFlow's own layers compute it ------------
+
+    def leaky_relu(self, x: Tensor, slope: float) -> Tensor:
+        return self._tf.nn.leaky_relu(x, slope)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        return self._tf.sigmoid(x)
+
+    def softmax(self, x: Tensor, axis: int) -> Tensor:
+        return self._tf.nn.softmax(x, axis)
+
+    def batch_normalization(
+        self, x: Tensor, scale: Tensor, shift: Tensor, epsilon: float, axis: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # TensorFlow's fused kernel takes images.
+        shape, channels = x.shape, x.shape[-1]
+        images = x if len(shape) == 4 else self._tf.reshape(x, (-1, 1, 1, channels))
+        y, mean, variance = self._tf.compat.v1.nn.fused_batch_norm(
+            images, scale, shift, epsilon=epsilon, data_format="NHWC", is_training=True
+        )
+        # It divides the variance by one less than the number of elements.
+        count = math.prod(shape) // channels
+        return self._tf.reshape(y, shape), mean, variance * ((count - 1) / count)
 
     def _alike(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Both as tensors; a Python number takes the dtype of the other operand."""

@@ -267,6 +267,54 @@ class TorchOperations(PythonControlFlow, CounterRandom):
     def softmax_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self._functional.cross_entropy(logits, labels.long())
 
+    # What the layers of a network are made of, as PyTorch's own layers compute it ---------------
+
+    def leaky_relu(self, x: Tensor, slope: float) -> Tensor:
+        return self._functional.leaky_relu(computed(x), slope)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        return self._torch.sigmoid(computed(x))
+
+    def softmax(self, x: Tensor, axis: int) -> Tensor:
+        return self._torch.softmax(computed(x), axis)
+
+    def batch_normalization(
+        self, x: Tensor, scale: Tensor, shift: Tensor, epsilon: float, axis: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, channels, last = computed(x), len(scale), axis % x.ndim == 3
+        count = x.numel() // channels
+        # As moving averages of momentum 1 PyTorch gives the statistics too.
+        mean, variance = scale.new_zeros(channels), scale.new_zeros(channels)
+        images = x.permute(_TO_NCHW) if last else x
+        y = self._functional.batch_norm(
+            images, mean, variance, scale, shift, training=True, momentum=1.0, eps=epsilon
+        )
+        return _to_nhwc(y) if last else y, mean, variance * ((count - 1) / count)
+
+    def adam_update(
+        self,
+        parameter: Tensor,
+        moments: tuple[Tensor, Tensor],
+        gradient: Tensor,
+        rates: tuple[Tensor, Tensor],
+        betas: tuple[float, float],
+        epsilon: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The passes of torch.optim.Adam, on copies of what it changes."""
+        (first, second), (rate, scale), (beta_1, beta_2) = moments, rates, betas
+        first = first.lerp(gradient, 1.0 - beta_1)
+        second = (second * beta_2).addcmul_(gradient, gradient, value=1.0 - beta_2)
+        size = second.sqrt().div_(scale).add_(epsilon).div_(rate)
+        return parameter.addcdiv(first, size, value=-1.0), first, second
+
+    @property
+    def dropout(self) -> Callable[[Tensor, float], Tensor] | None:
+        """PyTorch's own while random numbers are its own."""
+        return self._dropout if self.own_random else None
+
+    def _dropout(self, x: Tensor, rate: float) -> Tensor:
+        return self._functional.dropout(computed(x), rate)
+
     def _value(self, tensor: Tensor) -> Tensor:
         return computed(tensor)
 
