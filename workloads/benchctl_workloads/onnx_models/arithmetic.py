@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchctl_engines.layers import activations
+from benchctl_engines.vocabulary import own_operation
+
 from .reading import ModelError, Node
 from .translation import Env, Get, Rule, Run, Shape, Translation
 
@@ -120,11 +123,6 @@ def reciprocal(ops: Any, x: Any) -> Any:
     return ops.divide(1.0, x)
 
 
-def sigmoid(ops: Any, x: Any) -> Any:
-    """1 / (1 + exp(-x)), as a tanh, which no large x can make overflow."""
-    return ops.add(ops.multiply(ops.tanh(ops.multiply(x, 0.5)), 0.5), 0.5)
-
-
 def softplus(ops: Any, x: Any) -> Any:
     """log(1 + exp(x)), without overflow."""
     tail = ops.log(ops.add(ops.exp(ops.negative(absolute(ops, x))), 1.0))
@@ -148,9 +146,10 @@ def hard_sigmoid(ops: Any, x: Any, alpha: float, beta: float) -> Any:
 
 def leaky_relu(ops: Any, x: Any, alpha: float) -> Any:
     """x, or alpha x where that is negative."""
-    if 0 <= alpha <= 1:
+    # Forward alone the maximum is one operation less; its gradient would be more.
+    if 0 <= alpha <= 1 and own_operation(ops, "leaky_relu") is None:
         return ops.maximum(x, ops.multiply(x, alpha))
-    return ops.where(ops.greater(x, 0.0), x, ops.multiply(x, alpha))
+    return activations.leaky_relu(ops, x, alpha)
 
 
 def elu(ops: Any, x: Any, alpha: float) -> Any:
@@ -297,6 +296,8 @@ def softmax(logarithm: bool) -> Rule:
 
         def run(env: Env) -> tuple[Any, ...]:
             ops, value = env.ops, x(env)
+            if len(axes) == 1 and not logarithm:
+                return (activations.softmax(ops, value, *axes),)
             below = ops.subtract(value, ops.max(value, axes, True))
             powers = ops.exp(below)
             total = ops.sum(powers, axes, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchctl_engines.layers import activations
+
 from . import arithmetic, layers, shaping, windows
 from .translation import Rule
 
@@ -43,7 +45,7 @@ RULES: dict[str, Rule] = {
     "Selu": arithmetic.with_alpha(
         arithmetic.selu, alpha=1.6732632423543772, gamma=1.0507009873554805
     ),
-    "Sigmoid": arithmetic.unary(arithmetic.sigmoid),
+    "Sigmoid": arithmetic.unary(activations.sigmoid),
     "Softplus": arithmetic.unary(arithmetic.softplus),
     "Softsign": arithmetic.unary(arithmetic.softsign),
     "Sqrt": _named("sqrt"),
