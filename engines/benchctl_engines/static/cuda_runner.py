@@ -110,6 +110,10 @@ class CudaStaticRunner(StaticRunner):
         """Whether the step was recorded."""
         return self._compiled().captured.graph is not None
 
+    def waits(self) -> str:
+        """What the host reads while a step runs; empty where it reads nothing."""
+        return self._compiled().waits
+
     def outputs(self) -> dict[str, Array]:
         """Results of the last step, copied to the host."""
         if not self._has_run:

@@ -321,7 +321,7 @@ def _place(
     if gpu_index(device) is None:
         return State(share_variables), Target(device, threads)
     from ..devices.cuda.opening import open_device
-    from .cuda_program import CudaState
+    from .cuda_state import CudaState
 
     driver = open_device(device)
     return CudaState(driver), Target("gpu", threads, driver, precision)
