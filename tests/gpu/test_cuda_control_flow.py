@@ -13,6 +13,7 @@ import pytest
 from control_programs import NAMES, PROGRAMS, Recorded
 from control_programs import drawn as drawn_arrays
 from cuda_runs import (
+    ENGINES,
     OFF,
     PLAIN,
     DriverClock,
@@ -24,10 +25,12 @@ from cuda_runs import (
     stepped,
 )
 
+from benchctl.measure.batches import BatchesRunner, batch_name
 from benchctl.measure.device_timing import DeviceRule, take_times, waits_words
 from benchctl_engines import eager, static
-from benchctl_engines.contract import Outputs, WaitingRunner
+from benchctl_engines.contract import EngineOptions, Outputs, WaitingRunner
 from benchctl_engines.devices.cpu import Device
+from benchctl_engines.devices.cuda import memory as memory_of_a_card
 from benchctl_engines.devices.cuda.device import CudaDevice
 from benchctl_engines.eager.engine import EagerVocabulary
 from benchctl_engines.gpu.driver import DeviceError, OutOfDeviceMemoryError
@@ -44,6 +47,8 @@ from benchctl_engines.static.program import all_bodies
 from benchctl_engines.static.switches import PASS_NAMES
 from benchctl_workloads import Workload
 from benchctl_workloads.conditional import Conditional
+from benchctl_workloads.dynamic_shapes import DynamicShapes
+from benchctl_workloads.reference import reference_outputs
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ builds the kernels")
 
@@ -391,6 +396,69 @@ def test_a_failure_inside_a_body_names_both_lines(switches, driver):
         session.run([recorded.loss], recorded.feed(arrays))
     notes = "\n".join(caught.value.__notes__)
     assert "while running multiply" in notes and "while running scan" in notes
+
+
+# ----- shapes that change ------------------------------------------------------------------------
+
+
+def of_batches(engine, **given):
+    workload = DynamicShapes()
+    case, parameters, _ = drawn(workload, {"width": 8, **given})
+    batches = workload.batches(case, np.random.default_rng(2))
+    options = EngineOptions(device="gpu", threads=1)
+    runner = ENGINES[engine].prepare(workload, case, dict(parameters), batches[0], options)
+    runner = BatchesRunner(runner, batches)
+    runner.build()
+    runner.compile()
+    return runner, workload, case, parameters, batches
+
+
+@pytest.mark.parametrize("engine", ["eager", "static"])
+@pytest.mark.parametrize("lengths", [4, 32])
+def test_the_outputs_of_every_batch_are_right(engine, lengths, driver):
+    runner, workload, case, parameters, batches = of_batches(
+        engine, lengths=lengths, mode="gradient", varying="batch"
+    )
+    runner.step()
+    found = runner.outputs()
+    for place in (0, 1, 31):
+        expected = reference_outputs(workload, case, parameters, batches[place])
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[batch_name(name, place)], value, rtol=1e-4, atol=1e-5)
+    runner.close()
+
+
+def test_the_memory_of_batches_is_that_of_all_programs(driver):
+    runner, *_ = of_batches("static", lengths=4)
+    runner.step()
+    assert runner.facts().counts["programs_compiled"] == 4
+    assert runner.device_memory().held_bytes == driver.memory.used
+    assert {each.shapes for each in runner.profile(1).launches} > {"64x8", "128x8"}
+    runner.close()
+
+
+def test_programs_that_were_let_go_of_make_room(monkeypatch):
+    """More shapes than are kept, on a card that has room for about twice those."""
+    with emulated(2**30) as large:
+        runner, *_ = of_batches("static", lengths=32)
+        runner.step()
+        gc.collect()
+        room = 2 * large.memory.used
+        runner.close()
+    gc.disable()
+    try:
+        with emulated(room):
+            runner, *_ = of_batches("static", lengths=32)
+            for _ in range(4):
+                runner.step()
+            monkeypatch.setattr(memory_of_a_card.gc, "collect", lambda: 0)
+            with pytest.raises(OutOfDeviceMemoryError):
+                for _ in range(4):
+                    runner.step()
+            runner.close()
+            monkeypatch.undo()
+    finally:
+        gc.enable()
 
 
 # ----- faults that must be caught -----------------------------------------------------------------

@@ -200,6 +200,11 @@ class Session:
 
     # ----- compiling ----------------------------------------------------------------------------
 
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Those that are kept, the one used last at the end."""
+        return tuple(self._programs.values())
+
     def program(
         self, fetches: Sequence[Value], wanted: Sequence[bool], feeds: tuple[Value, ...]
     ) -> Program:
