@@ -461,6 +461,38 @@ def test_programs_that_were_let_go_of_make_room(monkeypatch):
         gc.enable()
 
 
+# ----- where rows lie -----------------------------------------------------------------------------
+
+
+def addresses_in_bodies(program, arrays):
+    """Of what the kernels in bodies are given, the remainders by 256."""
+    recorded = Recorded(program, arrays)
+    found = set()
+
+    def noted(kernel, *arrays):
+        found.update(each.pointer % 256 for each in arrays)
+        kernel(*arrays)
+
+    switches = PassSwitches(capture=False)
+    with Session(recorded.graph, switches=switches, device="gpu", threads=1) as session:
+        wanted = [recorded.loss, *(each for each in recorded.gradients if each is not None)]
+        for body in all_bodies(session.compiled(wanted, recorded.feeds).launches):
+            for place, launch in enumerate(body.launches):
+                if not launch.bodies:
+                    body.bound[f"k{place}"] = partial(noted, launch.prepared.run)
+        session.run(wanted, recorded.feed(arrays))
+    return found
+
+
+@pytest.mark.parametrize("name", ["read_everywhere", "loop_in_loop", "while_in_loop"])
+def test_kernels_see_rows_at_aligned_places(name, driver, monkeypatch):
+    arrays = drawn_arrays(dtype="float32")
+    assert addresses_in_bodies(PROGRAMS[name], arrays) == {0}
+    # Planted fault: rows of 12 bytes are given as they lie.
+    monkeypatch.setattr(cuda_bodies, "ALIGNMENT", 4)
+    assert len(addresses_in_bodies(PROGRAMS[name], arrays)) > 1
+
+
 # ----- faults that must be caught -----------------------------------------------------------------
 
 
