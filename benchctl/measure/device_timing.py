@@ -8,6 +8,9 @@ Where issuing took longer than the spin, the sample is thrown away and the spin 
 *replay*: one of many recorded steps in a row.
 Where the runner tells forward, backward and update apart, their device times come last.
 
+Where the host reads a value within a step, a spin would only hold up the reading: such a step has
+the figure *wall* alone, and a mark that says so.
+
 Device time is taken cold, with the device's cache flushed before the first mark, and warm. Pure
 functions of a runner and clocks; nothing here imports NumPy.
 """
@@ -32,11 +35,14 @@ class DeviceRule:
     """How many samples of each figure, and how far ahead of the device the host is to be.
 
     A spin is `spin_margin` times the issue time seen before, at most `most_spin_seconds`. Replays
-    of one sample take about `replay_seconds` together, at most `most_replays`.
+    of one sample take about `replay_seconds` together, at most `most_replays`. A spin of
+    `hopeless_margin` times the issue time without one that is still too short, twice in a row, is
+    the last that is tried: the step waits for the device.
     """
 
     samples: int = 5
     spin_margin: float = 1.2
+    hopeless_margin: float = 8.0
     least_spin_seconds: float = 50e-6
     most_spin_seconds: float = 1.0
     replay_seconds: float = 0.05
@@ -45,6 +51,11 @@ class DeviceRule:
 
 NEVER_AHEAD = "issuing a step took longer than any spin: device times include gaps"
 """A mark of samples in which the device may have waited for the host."""
+
+
+def waits_words(reason: str) -> str:
+    """The mark of a step within which the host waits for the device."""
+    return f"{reason} within a step: only its wall time can be told"
 
 
 def measure_device(
@@ -59,8 +70,11 @@ def take_times(runner: AsynchronousRunner, host: Clock, rule: DeviceRule) -> Dev
     """All figures once, whatever happens to the device meanwhile."""
     device = runner.device_clock()
     device.synchronize()
-    wall = [_wall_seconds(runner, device, host) for _ in range(rule.samples)]
-    ahead = _Ahead(runner, device, host, rule)
+    idle = [_idle_seconds(runner, device, host) for _ in range(rule.samples)]
+    wall = tuple(whole for whole, _ in idle)
+    if reason := _waits(runner):
+        return DeviceTimes(wall=wall, marks=(waits_words(reason),))
+    ahead = _Ahead(runner, device, host, rule, statistics.median(issue for _, issue in idle))
     # Cold samples come last in each pair: a warm one needs the cache that a step leaves.
     warm, cold = [], []
     for _ in range(rule.samples):
@@ -74,7 +88,7 @@ def take_times(runner: AsynchronousRunner, host: Clock, rule: DeviceRule) -> Dev
     return DeviceTimes(
         cold=tuple(cold),
         warm=tuple(warm),
-        wall=tuple(wall),
+        wall=wall,
         issue=tuple(ahead.issue_seconds),
         replay=tuple(replay),
         marks=() if ahead.reached else (NEVER_AHEAD,),
@@ -89,11 +103,22 @@ def _phases(runner: AsynchronousRunner, samples: int) -> Mapping[str, tuple[floa
     return found
 
 
-def _wall_seconds(runner: AsynchronousRunner, device: DeviceClock, host: Clock) -> float:
+def _waits(runner: AsynchronousRunner) -> str:
+    """What a step waits for before all of it is issued, of a runner that knows."""
+    waits = getattr(runner, "waits", None)
+    reason: str = waits() if waits else ""
+    return reason
+
+
+def _idle_seconds(
+    runner: AsynchronousRunner, device: DeviceClock, host: Clock
+) -> tuple[float, float]:
+    """A step on an idle device: all of it, and its issue."""
     start = host.now_ns()
     runner.issue()
+    issue_seconds = seconds_since(host, start)
     device.synchronize()
-    return seconds_since(host, start)
+    return seconds_since(host, start), issue_seconds
 
 
 def _replay_seconds(
@@ -110,8 +135,14 @@ class _Ahead:
     """Samples of device time in which the host was ahead; the spin grows until it is."""
 
     def __init__(
-        self, runner: AsynchronousRunner, device: DeviceClock, host: Clock, rule: DeviceRule
+        self,
+        runner: AsynchronousRunner,
+        device: DeviceClock,
+        host: Clock,
+        rule: DeviceRule,
+        idle_issue_seconds: float,
     ) -> None:
+        self._hopeless_seconds = rule.hopeless_margin * idle_issue_seconds
         self._runner = runner
         self._device = device
         self._host = host
@@ -122,17 +153,22 @@ class _Ahead:
 
     def sample(self, flushed: bool) -> float:
         """Device seconds of one step; `flushed` begins with a cold cache."""
+        hopeless = 0
         while True:
             device_seconds, issue_seconds = self._once(flushed)
             if issue_seconds <= self._spin_seconds:
                 self._spin_seconds = self._limited(self._rule.spin_margin * issue_seconds)
                 break
-            if self._spin_seconds >= self._rule.most_spin_seconds:
+            hopeless += self._spin_seconds >= self._hopeless_seconds
+            if not self.reached or hopeless > 1 or self._at_most():
                 self.reached = False
                 break
             self._spin_seconds = self._limited(2.0 * max(self._spin_seconds, issue_seconds))
         self.issue_seconds.append(issue_seconds)
         return device_seconds
+
+    def _at_most(self) -> bool:
+        return self._spin_seconds >= self._rule.most_spin_seconds
 
     def _limited(self, seconds: float) -> float:
         return min(self._rule.most_spin_seconds, max(self._rule.least_spin_seconds, seconds))

@@ -484,6 +484,14 @@ class AsynchronousRunner(Protocol):
 
 
 @runtime_checkable
+class WaitingRunner(Protocol):
+    """An asynchronous runner that knows whether the host waits within a step; others need not."""
+
+    def waits(self) -> str:
+        """What a step waits for before all of it is issued, in words; empty where nothing."""
+
+
+@runtime_checkable
 class PhasedRunner(Protocol):
     """A runner on a device that can tell the phases of a step apart; others need not."""
 

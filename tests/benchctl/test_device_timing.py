@@ -20,10 +20,11 @@ from benchctl.measure.device_timing import (
     judge,
     measure_device,
     take_times,
+    waits_words,
 )
 from benchctl.store.record import ArmResult, ArmRound, ArmSpec, DeviceTimes
 from benchctl.store.schema import read_round, round_document
-from benchctl_engines.contract import AsynchronousRunner, DeviceState
+from benchctl_engines.contract import AsynchronousRunner, DeviceState, WaitingRunner
 
 RULE = DeviceRule(samples=3)
 close = pytest.approx
@@ -79,6 +80,41 @@ def test_a_full_queue_ends_in_a_mark_and_not_in_a_loop():
     found = take_times(runner, clock, replace(RULE, most_spin_seconds=0.01))
     assert found.marks == (NEVER_AHEAD,)
     assert len(found.warm) == 3
+
+
+class ReadingRunner(VirtualRunner):
+    """Waits for the device in the middle of a step, as where the host reads a condition."""
+
+    def issue(self):
+        super().issue()
+        self.device.synchronize()
+        super().issue()
+
+
+class TellingRunner(ReadingRunner):
+    """Knows it."""
+
+    def waits(self):
+        return "the host reads a number"
+
+
+def test_a_step_that_waits_and_says_so_has_a_wall_time_alone():
+    clock = VirtualClock()
+    runner = TellingRunner(VirtualDevice(clock), 10, 5e-6, 2e-6)
+    assert isinstance(runner, WaitingRunner) and not isinstance(virtual()[0], WaitingRunner)
+    found = take_times(runner, clock, RULE)
+    assert found == DeviceTimes(wall=found.wall, marks=(waits_words("the host reads a number"),))
+    assert found.wall == close((2 * (10 * 5e-6 + 2e-6),) * 3, abs=1e-9)
+    assert runner.device.spins == []
+
+
+def test_a_step_that_waits_and_does_not_say_so_ends_in_a_mark_before_long():
+    clock = VirtualClock()
+    runner = ReadingRunner(VirtualDevice(clock), 10, 5e-6, 2e-6)
+    found = take_times(runner, clock, RULE)
+    assert found.marks == (NEVER_AHEAD,) and len(found.warm) == len(found.cold) == 3
+    # Without a spin it is issued in 0.1 ms.
+    assert max(runner.device.spins) < 10e-3
 
 
 def test_replays_run_back_to_back_for_the_time_given():

@@ -3,9 +3,23 @@
 import numpy as np
 import pytest
 
-from benchctl.measure.batches import BatchesError, batch_name, draw_batches, output_of
+from benchctl.measure.batches import (
+    BatchesError,
+    BatchesRunner,
+    batch_name,
+    draw_batches,
+    output_of,
+)
 from benchctl.measure.clock import VirtualClock
 from benchctl.measure.worker import WorkerService
+from benchctl_engines.contract import (
+    AsynchronousRunner,
+    DeviceMemoryRunner,
+    GraphRunner,
+    LaunchTime,
+    ProfiledRunner,
+    StepProfile,
+)
 from benchctl_workloads import Workload
 
 WORKLOAD = """
@@ -82,6 +96,59 @@ def reference(tmp_path):
     answer = WorkerService(VirtualClock()).do_reference(**seeds, folder=str(folder))
     assert answer["outputs"] == ["y of batch 1", "y of batch 2", "y of batch 3"]
     return seeds, str(folder)
+
+
+class Questioned:
+    """A runner of one batch at a time, whose launches are as many as its input has rows."""
+
+    def __init__(self):
+        self.rows = 0
+
+    def load(self, inputs):
+        self.rows = len(inputs["x"])
+
+    def step(self):
+        pass
+
+    def device_memory(self):
+        return f"of {self.rows}"
+
+    def graphs(self):
+        return f"a graph for {self.rows} rows"
+
+    def profile(self, steps):
+        launch = LaunchTime("k:v", "3", 0.25, 0.5, 10, 20)
+        return StepProfile(1.0, (launch,) * self.rows, {"forward": 0.5 * self.rows})
+
+
+def test_what_the_runner_answers_is_answered_for_all_batches():
+    batches = [{"x": np.zeros((rows, 3))} for rows in (2, 1)]
+    runner = BatchesRunner(Questioned(), batches)
+    assert isinstance(runner, GraphRunner) and isinstance(runner, DeviceMemoryRunner)
+    assert isinstance(runner, ProfiledRunner) and not isinstance(runner, AsynchronousRunner)
+    runner.step()
+    assert (runner.device_memory(), runner.graphs()) == ("of 1", "a graph for 1 rows")
+    found = runner.profile(2)
+    assert [each.start_seconds for each in found.launches] == [0.5, 0.5, 1.5]
+    assert found.phases == {"forward": 1.5} and 0 < found.step_seconds < 1.0
+
+
+def test_what_the_runner_does_not_answer_is_not_answered():
+    runner = BatchesRunner(object(), [{}, {}])
+    assert not isinstance(runner, GraphRunner | ProfiledRunner | DeviceMemoryRunner)
+
+
+@pytest.mark.parametrize("engine", ["static", "eager"])
+def test_a_profile_of_batches_has_the_launches_of_each(reference, engine):
+    seeds, _ = reference
+    service = WorkerService(VirtualClock())
+    service.do_import(engine, "cpu")
+    service.do_prepare(**seeds, options={})
+    found = service.do_profile(2)
+    assert sorted(each["shapes"] for each in found["launches"]) == ["2x3", "4x3", "7x3"]
+    if engine == "static":
+        assert service.do_graphs()
+    service.close()
 
 
 @pytest.mark.parametrize("engine", ["static", "eager", "numpy"])

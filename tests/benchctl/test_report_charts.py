@@ -220,6 +220,18 @@ def test_bandwidth_line_only_where_the_run_measured_it():
     assert any("left out" in note for note in without.notes)
 
 
+def test_the_bandwidth_of_the_host_is_no_floor_of_a_gpu():
+    on_gpu = ArmSpec("static@gpu/fp16", "static", device="gpu", precision="fp16")
+    for arms, floor, words in (
+        ((on_gpu, ArmSpec("eager@gpu", "eager", device="gpu")), False, "every arm is on a GPU"),
+        ((on_gpu, ArmSpec("eager", "eager")), True, "no floor of arms on a GPU"),
+    ):
+        chart = sizes.draw(only_view(make_run(xyz_cases(arms), arms)), PUBLISHED)
+        titles = [each.title for each in chart.table.columns]
+        assert ("at copy bandwidth" in titles) is floor
+        assert any(words in note for note in chart.notes)
+
+
 def test_layout_counts_only_clear_differences(charts):
     faster = [row[-1] for row in charts["layout"].table.rows if row[0] == "conv2_1"]
     assert faster == ["not shown"] * 6

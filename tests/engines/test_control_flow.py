@@ -12,7 +12,6 @@ from control_programs import PROGRAMS, Recorded, drawn, run_eager, run_static
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchctl.measure.protocol import failure_from_error
 from benchctl.plan.registry import load_engine
 from benchctl_engines import eager, static
 from benchctl_engines.devices.cpu import Device
@@ -22,12 +21,15 @@ from benchctl_engines.peers.recorded_step import record_step
 from benchctl_engines.primitives.nan_check import NanError
 from benchctl_engines.primitives.primitive import OperandError
 from benchctl_engines.primitives.specs import HALVES, ShapeError, spec
-from benchctl_engines.static import Graph, PassSwitches, Session, control_gradients
-from benchctl_engines.static import body_program as body_programs
+from benchctl_engines.static import (
+    Graph,
+    PassSwitches,
+    Session,
+    control_gradients,
+    control_launches,
+)
 from benchctl_engines.static.control_gradients import UnboundedLoopError
-from benchctl_engines.static.gradients import is_control
 from benchctl_engines.static.graph import emit_placeholder
-from benchctl_engines.static.launch import NoControlFlowError, Target, prepare_node
 from benchctl_engines.static.program import all_bodies
 from benchctl_engines.static.switches import PASS_NAMES
 from benchctl_engines.static.workload_graph import StaticVocabulary
@@ -293,7 +295,7 @@ def test_a_gradient_that_walks_forward_is_caught(monkeypatch):
 
 
 def test_a_branch_taken_wrongly_is_caught(monkeypatch):
-    branching = body_programs._branching
+    branching = control_launches.branching
 
     def flipped(node, *bodies):
         run, place = branching(node, *bodies), len(node.outputs)
@@ -301,7 +303,7 @@ def test_a_branch_taken_wrongly_is_caught(monkeypatch):
             *arrays[:place], np.array(not arrays[place]), *arrays[place + 1 :]
         )
 
-    monkeypatch.setattr(body_programs, "_branching", flipped)
+    monkeypatch.setattr(control_launches, "branching", flipped)
     arrays = drawn(positive=False)
     found, expected = (run(PROGRAMS["branch"], arrays)[0] for run in (run_static, run_eager))
     assert abs(found - expected) > 1e-3
@@ -438,7 +440,7 @@ def leaked_zero():
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_gradients_of_halves_are_halves(dtype):
-    """Only recorded: no device runs them yet."""
+    """Only recorded here: a GPU runs them (tests/gpu/test_cuda_control_flow.py)."""
     with Graph().as_default() as graph:
         p = static.placeholder("bool", ())
         x, y = (emit_placeholder(graph, spec((4,), dtype), graph.site()) for _ in "xy")
@@ -510,15 +512,6 @@ def test_engines_that_are_made_for_one_shape_say_so(name):
     workload = DynamicShapes()
     state = load_engine(name).supports(workload, make_case(workload, {}))
     assert not state.ok and "one shape" in state.reason and state.hint
-
-
-def test_a_gpu_is_no_place_for_static_control_flow():
-    recorded = Recorded(PROGRAMS["branch"], drawn())
-    node = next(each for each in recorded.graph.nodes if is_control(each))
-    with pytest.raises(NoControlFlowError, match="no cond on device gpu") as caught:
-        prepare_node(node, Target("gpu"))
-    failure = failure_from_error(caught.value, "compile")
-    assert failure.status == "unavailable" and "--engine eager" in failure.hint
 
 
 def test_a_step_with_control_flow_is_not_exported():

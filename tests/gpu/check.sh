@@ -36,12 +36,14 @@ if [ -n "$reason" ]; then
     exit 6
 fi
 
-part doctor 30 "$python" -m benchctl doctor --json
+part doctor 20 "$python" -m benchctl doctor --json
 part tests 140 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 60
 part verify 55 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu \
     --engine static --engine eager --engine numpy --engine torch \
     -a image_size=32 -a width=32 -a layout=NCHW,NHWC -a size=3x4,200x200 \
     -a mode=inference,training -a direction=forward,backward
+part flow 25 "$python" -m benchctl verify conditional dynamic_shapes --device gpu \
+    --engine static --engine eager -a mode=gradient -a form=branch,loop,while -a size=1000
 part profile 30 "$python" -m benchctl profile vgg16 --device gpu --engine static --engine eager \
     -a mode=training -a batch=16 --steps 5 --store "$folder"
 part energy 40 "$python" -m benchctl run vgg16 --device gpu --engine static --energy --rounds 2 \
@@ -50,7 +52,7 @@ part halves 30 "$python" -m benchctl verify xyz vgg16 layout heads --device gpu 
     --engine static --engine eager --engine torch --engine static@gpu/bf16 \
     -a image_size=32 -a width=32 -a layout=NHWC -a size=200x200 \
     -a mode=inference,training -a direction=forward,backward
-part suite 140 "$python" -m benchctl run gpu --budget 95s --store "$folder" \
+part suite 135 "$python" -m benchctl run gpu --budget 95s --store "$folder" \
     --json "$folder/suite.json"
 "$python" -m benchctl show last --store "$folder" --full >"$folder/suite.txt" 2>&1
 exit "$worst"

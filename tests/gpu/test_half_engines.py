@@ -76,6 +76,21 @@ def test_a_forward_step_holds_half_the_bytes(driver):
     assert counts["fp16"]["arena_bytes"] < 0.7 * counts["fp32"]["arena_bytes"]
 
 
+@pytest.mark.parametrize("engine", ["eager", "static"])
+def test_a_profile_counts_the_bytes_that_are_stored(engine, driver):
+    """Two for a number instead of four; but for the loss, which stays float32."""
+    case, parameters, inputs = drawn(Xyz(), {"size": "30x40", "expression": "product"})
+    moved = {}
+    for precision in ("fp32", "fp16", "bf16"):
+        runner = prepared(engine, Xyz(), case, parameters, inputs, precision=precision)
+        first = runner.profile(1).launches[0]
+        moved[precision] = first.bytes_moved
+        runner.close()
+    assert moved["fp16"] == moved["bf16"]
+    assert moved["fp32"] >= 3 * 4 * 30 * 40
+    assert 2 * moved["fp16"] - moved["fp32"] in (0, 4)
+
+
 def test_a_network_in_nchw_moves_where_halves_are_multiplied(driver):
     case, parameters, inputs = drawn(*CASES["vgg16"])
     runner = prepared("static", Vgg16(), case, parameters, inputs, precision="fp16")

@@ -20,6 +20,7 @@ from benchctl_engines.devices.availability import device_availability
 from benchctl_engines.devices.cuda.clock import CudaClock
 from benchctl_engines.devices.cuda.limits import measure_device_limits
 from benchctl_engines.devices.cuda.opened import open_driver
+from benchctl_workloads.conditional import Conditional
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
 from benchctl_workloads.vgg16 import Vgg16
@@ -50,6 +51,11 @@ CASES = [
                 for direction in ("forward", "backward")
             ),
         )
+    ),
+    *(
+        (Conditional(), {"form": form, "size": size, "steps": 5, "mode": "gradient"})
+        for form in ("branch", "loop", "while")
+        for size in (10, 1024)
     ),
 ]
 
@@ -92,6 +98,26 @@ def test_both_engines_agree_in_every_bit(workload, given):
         assert_same(stepped(plain), first)
         assert_same(stepped(recorded), first)
     assert recorded.replays(), recorded.facts().notes
+
+
+@pytest.mark.parametrize("form", ["branch", "loop", "while"])
+def test_both_engines_agree_where_the_host_decides(form):
+    given = {"form": form, "size": 10, "steps": 5, "mode": "gradient"}
+    case, parameters, inputs = drawn(Conditional(), given)
+    own = prepared("eager", Conditional(), case, parameters, inputs)
+    plain = prepared("static", Conditional(), case, parameters, inputs, OFF)
+    whole = prepared("static", Conditional(), case, parameters, inputs)
+    for _ in range(4):
+        # Where nothing arrives, engines may differ in the sign of a zero.
+        first, second = (
+            {name: each + 0.0 for name, each in stepped(r).items()} for r in (own, plain)
+        )
+        assert_same(second, first)
+        whole.step()
+    assert whole.replays() is (form == "loop"), whole.facts().notes
+    assert bool(whole.waits()) is (form != "loop")
+    found = take_times(whole, WallClock(), DeviceRule(samples=3))
+    assert bool(found.warm) is (form == "loop") and len(found.wall) == 3
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

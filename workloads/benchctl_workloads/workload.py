@@ -60,7 +60,8 @@ class Axis:
 class Cost:
     """The least work a step must do, for roofline figures.
 
-    `flops` counts a multiply-add as two; `bytes_moved` is every input and output moved once;
+    `flops` counts a multiply-add as two; `bytes_moved` is every input and output moved once, at the
+    size that the CPU stores it in: float32 has four bytes, whatever the precision of an arm;
     `parameters` is a number of scalars.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -50,7 +50,9 @@ def draw(view: View, published: Published) -> Chart | MissingChart:
     figure = style.new_figure(5.4)
     (axes,) = style.panels(figure, 1)
     handles: list[Artist] = [_draw_arm(axes, points, arm, looks[arm]) for arm in arms]
-    bandwidth = copy_bandwidth(points[-1].case)
+    devices = {arm.result.arm.device for point in points for arm in point.case.arms()}
+    # The floor is that of the host's memory, and of the bytes that float32 takes there.
+    bandwidth = copy_bandwidth(points[-1].case) if "cpu" in devices else None
     if bandwidth is not None:
         handles.append(_draw_floor(axes, points, bandwidth))
     _label_sizes(axes, points)
@@ -60,7 +62,7 @@ def draw(view: View, published: Published) -> Chart | MissingChart:
     runs = distinct_runs(point.case for point in points)
     headline = _headline(points)
     style.finish(figure, headline, foot_words(runs), handles, columns=3)
-    notes = _notes(points, crossings(points), bandwidth)
+    notes = _notes(points, crossings(points), bandwidth, devices)
     table = _table(points, arms, bandwidth)
     description = f"Lines on logarithmic axes for {join_words(arms)}. {' '.join(notes)}"
     return Chart(NAME, TOPIC, headline, description, figure, table, notes, runs)
@@ -139,7 +141,10 @@ def _headline(points: Sequence[SizePoint]) -> str:
 
 
 def _notes(
-    points: Sequence[SizePoint], found: Sequence[Crossing], bandwidth: float | None
+    points: Sequence[SizePoint],
+    found: Sequence[Crossing],
+    bandwidth: float | None,
+    devices: Collection[str],
 ) -> tuple[str, ...]:
     notes = [capitalised(crossing_sentence(each)) + "." for each in found]
     if not found:
@@ -147,7 +152,12 @@ def _notes(
             f"No arm is shown to overtake another between {points[0].size} and {points[-1].size}."
         )
     notes.append("The band around a line is the 95 % interval of the median.")
-    if bandwidth is None:
+    if "cpu" not in devices:
+        notes.append(
+            "The line of the memory bandwidth is left out: it would be that of the host's memory, "
+            "and every arm is on a GPU."
+        )
+    elif bandwidth is None:
         notes.append(
             "The line of the memory bandwidth is left out: the run did not measure how fast this "
             "machine copies memory."
@@ -157,6 +167,8 @@ def _notes(
             "The line of the memory bandwidth is the time in which a plain copy moves the bytes "
             "that a step must move at least; arrays that stay in a cache can be faster."
         )
+        if len(devices) > 1:
+            notes.append("It is that of the host's memory, and no floor of arms on a GPU.")
     return tuple(notes)
 
 

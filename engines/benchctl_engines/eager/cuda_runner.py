@@ -64,6 +64,7 @@ class _OnCuda(EagerRunner):
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
+        self._on = device
         self._tuner = device.tuner = tuner_for(options, self._driver)
         super().__init__(*(*arguments, device))
         self._many: MultiTensor | None = None
@@ -71,12 +72,15 @@ class _OnCuda(EagerRunner):
             self._many = MultiTensor(device)
             self._ops = CudaVocabulary(device, options.seed, self._many)
         self._clock: CudaClock | None = None
+        self._reads = 0
 
     def issue(self) -> None:
         """Issue one step."""
         if isinstance(self._seen, SeenParameters):
             self._seen.begin_step()
+        before = self._on.reads
         super().step()
+        self._reads = self._on.reads - before
 
     def step(self) -> None:
         """Do one step, and wait until the device has done it."""
@@ -103,6 +107,12 @@ class _OnCuda(EagerRunner):
     def replays(self) -> bool:
         """No: every step is issued anew."""
         return False
+
+    def waits(self) -> str:
+        """What the host read during the last step; empty where it read nothing."""
+        if not self._reads:
+            return ""
+        return f"the program reads {self._reads} {'value' if self._reads == 1 else 'values'}"
 
     def facts(self) -> RunnerFacts:
         """Kernels used so far, the pool's peak, and the device."""

@@ -1,131 +1,49 @@
 """A compiled step on a GPU: everything at a fixed address, so that it can be recorded as a whole.
 
 One block of device memory holds the arena of intermediate results, the feeds and the fetched
-results; variables, constants and the step counter outlive a program and belong to the session. The
-step takes no arguments: feeds are copied to their places before, results from theirs afterwards.
+results; what outlives a program is the session's (`cuda_state.py`). The step takes no arguments:
+feeds are copied to their places before, results from theirs afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..contract import Array
 from ..devices.cuda.clock import kernel_text
 from ..devices.cuda.memory import require_room
 from ..devices.cuda.transfer import copy_in, copy_out
 from ..gpu.array import DeviceArray
-from ..gpu.driver import Driver
+from ..gpu.driver import Allocation, Driver
 from ..primitives.specs import TensorSpec, spec
 from .cuda_capture import CapturedStep
+from .cuda_state import CudaState
 from .cuda_updates import GatheredUpdates, gather_updates
+from .gradients import is_control
 from .graph import Node, Value
 from .launch import Target, check_nan, prepare_node
-from .passes.plan_memory import aligned, plan_memory
+from .passes.plan_memory import MemoryPlan, aligned, plan_memory
 from .program import (
     Launch,
     Program,
-    annotate_failure,
     as_declared,
-    executed,
-    failure_note,
+    generated_step,
+    launch_by_launch,
     launch_name,
-    new_filename,
     workspace_key,
 )
 from .sources import constant_source, placeholder_source, step_source, variable_source
 from .step_graph import PassReport, StepGraph, updated_variable
 from .switches import PassSwitches
 
+if TYPE_CHECKING:
+    from .cuda_bodies import ControlPlan
+
 ALIGNMENT = 256
 """Of every array: what the driver gives, and what vector loads and libraries may count on."""
-
-
-def uploaded(driver: Driver, array: Array, made: TensorSpec) -> DeviceArray:
-    """A copy of a host array, held as the spec says, in memory of its own."""
-    allocation = driver.allocate(max(made.nbytes, 1))
-    result = DeviceArray(allocation.pointer, made, allocation)
-    copy_in(driver, result, array)
-    return result
-
-
-class CudaState:
-    """What outlives a run on a GPU: variables, constants and the step counter."""
-
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-        self.variables: dict[Value, DeviceArray] = {}
-        self._constants: dict[tuple[int, str], tuple[Array, DeviceArray]] = {}
-        self._counter: DeviceArray | None = None
-
-    @property
-    def counter(self) -> DeviceArray:
-        """How many runs were done, as an int64."""
-        if self._counter is None:
-            self._counter = uploaded(self.driver, np.zeros((), np.int64), spec((), "int64"))
-        return self._counter
-
-    def array_of(self, variable: Any) -> DeviceArray:
-        """The session's array of a variable, copied from its initial value on first use."""
-        array = self.variables.get(variable)
-        if array is None:
-            array = uploaded(self.driver, variable.initial, variable.spec)
-            self.variables[variable] = array
-        return array
-
-    def value_of(self, variable: Any) -> Array:
-        """The variable as a new array of the host."""
-        return copy_out(self.driver, self.array_of(variable))
-
-    def constant(self, value: Value) -> DeviceArray:
-        """A constant on the device, once for all programs of the session."""
-        payload: Array = value.node.payload
-        key = _kept_under(value.node)
-        kept = self._constants.get(key)
-        if kept is None:
-            kept = payload, uploaded(self.driver, payload, value.spec)
-            self._constants[key] = kept
-        return kept[1]
-
-    @property
-    def constant_bytes(self) -> int:
-        """Memory of all constants."""
-        return sum(array.nbytes for _, array in self._constants.values())
-
-    @property
-    def variable_bytes(self) -> int:
-        """Memory of all variables in use."""
-        return sum(array.nbytes for array in self.variables.values())
-
-    def missing_bytes(self, step: StepGraph) -> dict[str, int]:
-        """What the variables and constants of a step will take that are not there yet."""
-        sources = [node for node in step.nodes if node.is_source]
-        return {
-            "variables": sum(
-                node.outputs[0].spec.nbytes
-                for node in sources
-                if node.primitive is variable_source and node.payload not in self.variables
-            ),
-            "constants": sum(
-                node.outputs[0].spec.nbytes
-                for node in sources
-                if node.primitive is constant_source and _kept_under(node) not in self._constants
-            ),
-        }
-
-    def clear(self) -> None:
-        """Let go of everything: variables begin anew."""
-        self.variables.clear()
-        self._constants.clear()
-        self._counter = None
-
-
-def _kept_under(constant: Node) -> tuple[int, str]:
-    """What a constant is kept under: one array may stand for numbers of two dtypes."""
-    return id(constant.payload), constant.outputs[0].spec.dtype
 
 
 @dataclass
@@ -133,7 +51,8 @@ class CudaProgram(Program):
     """A program whose arrays lie on the device.
 
     `captured` issues the step. `inputs` are the places of the feeds, `results` those of what is
-    returned, in order; `memory_bytes` is the program's own block.
+    returned, in order; `memory_bytes` is the program's own block. `waits` says why a step waits for
+    the device before all of it is issued, where it does.
     """
 
     captured: CapturedStep = None  # type: ignore[assignment]
@@ -141,6 +60,7 @@ class CudaProgram(Program):
     inputs: tuple[DeviceArray, ...] = ()
     results: tuple[DeviceArray, ...] = ()
     memory_bytes: int = 0
+    waits: str = ""
     gathering: PassReport = field(default_factory=lambda: PassReport("gather_updates", False))
 
     @property
@@ -191,10 +111,10 @@ def compile_cuda_program(
 ) -> CudaProgram:
     """Compile an optimised step; `recheck` is called with feeds that are not as declared."""
     wanted = [value for value, each in zip(step.fetches, returned, strict=True) if each]
-    return _Builder(step, wanted, feeds, state, switches, target).build(recheck)
+    return CudaBuilder(step, wanted, feeds, state, switches, target).build(recheck)
 
 
-class _Builder:
+class CudaBuilder:
     """Places arrays, prepares launches and writes the source."""
 
     def __init__(
@@ -219,16 +139,20 @@ class _Builder:
         self.names: dict[Any, str] = {}
         self.bound: dict[str, Any] = {}
         bound = state.constant if switches.fold_constants else None
-        grouped = {*self.updates.group_of, *self.updates.absorbed}
+        self.controls = _planned_controls(step, target, state, switches)
+        others = {*self.updates.group_of, *self.updates.absorbed, *self.controls}
         self.prepared = {
             node: prepare_node(node, target, bound)
             for node in step.operations
-            if node not in grouped
+            if node not in others
         }
         held = {value for value in step.fetches if value.node.primitive.effect != "update"}
         held.update(self.updates.written)
         scratch = {node: each.workspace_bytes for node, (_, each) in self.prepared.items()}
-        self.plan = plan_memory(step, scratch, frozenset(held), switches.plan_memory, ALIGNMENT)
+        scratch |= {node: each.workspace_bytes for node, each in self.controls.items()}
+        self.plan: MemoryPlan = plan_memory(
+            step, scratch, frozenset(held), switches.plan_memory, ALIGNMENT
+        )
         self.copies: dict[str, list[str]] = {"before": [], "after": []}
 
     def build(self, recheck: Callable[..., list[Array]]) -> CudaProgram:
@@ -236,17 +160,10 @@ class _Builder:
         self._name_sources(inputs)
         self._write_copies(results)
         launches = self._launches()
-        filename = new_filename()
         lines, places = self._source(launches)
         source = "\n".join(lines) + "\n"
-        nodes = {place: launches[index].node for place, index in places.items()}
-
-        def annotate(error: Exception) -> None:
-            annotate_failure(error, filename, nodes)
-
-        self.bound["annotate"] = annotate
         if self.switches.bind_early:
-            launch = executed(source, filename, self.bound)
+            launch = generated_step(source, launches, places, self.bound)
         else:
             launch = self._interpreted(launches)
         program = CudaProgram(
@@ -263,6 +180,7 @@ class _Builder:
             results=results,
             memory_bytes=self.memory.nbytes,
             gathering=self._gathering(len(launches)),
+            waits=self._waits_because(),
         )
         program.call = _called_from_host(program, recheck)
         return program
@@ -277,9 +195,19 @@ class _Builder:
     def _not_captured_because(self) -> str:
         if not self.switches.capture:
             return "switched off"
+        return self._waits_because()
+
+    def _waits_because(self) -> str:
+        """What the host reads while the step runs, the first thing named; empty if nothing."""
         if self.switches.check_nan:
             return "check_nan looks at every result on the host"
-        return ""
+        found = self.host_reads()
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return f"the host reads {found[0]}{more}" if found else ""
+
+    def host_reads(self) -> list[str]:
+        """What the launches of branches and loops read, bodies included."""
+        return [read for each in self.controls.values() for read in each.host_reads()]
 
     # ----- memory and names -----------------------------------------------------------------------
 
@@ -293,11 +221,17 @@ class _Builder:
         arena_bytes = self.plan.arena_bytes
         needs = {"intermediate results": arena_bytes, "inputs and results": end - arena_bytes}
         require_room(self.driver, {**needs, **self.state.missing_bytes(self.step)})
-        self.memory = self.driver.allocate(max(end, ALIGNMENT))
+        self.memory: Allocation = self.driver.allocate(max(end, ALIGNMENT))
         if self.switches.poison:
             # All bits set is a NaN in every float dtype.
             self.driver.fill(self.memory.pointer, self.memory.nbytes, 255)
         placed = [self._array(at, each) for at, each in zip(offsets, specs, strict=True)]
+        self._bind_plan()
+        count = len(self.feeds)
+        return tuple(placed[:count]), tuple(placed[count:])
+
+    def _bind_plan(self) -> None:
+        """Intermediate results and workspaces, which lie at the beginning of the memory."""
         for value, index in self.plan.values.items():
             array = self._array(self.plan.buffers[index].offset, value.spec)
             self._bind(value, f"b{len(self.bound)}", array)
@@ -305,8 +239,6 @@ class _Builder:
             buffer = self.plan.buffers[index]
             array = self._array(buffer.offset, spec((buffer.nbytes,), "uint8"))
             self._bind(workspace_key(node), f"w{len(self.bound)}", array)
-        count = len(self.feeds)
-        return tuple(placed[:count]), tuple(placed[count:])
 
     def _array(self, offset: int, made: TensorSpec) -> DeviceArray:
         return DeviceArray(self.memory.pointer + offset, made, self.memory)
@@ -320,8 +252,7 @@ class _Builder:
         for index, node in enumerate(each for each in self.step.nodes if each.is_source):
             value = node.outputs[0]
             if node.primitive is placeholder_source:
-                place = place_of[node.payload]
-                self._bind(value, f"x{place}", inputs[place])
+                self._name_feed(value, place_of[node.payload], inputs)
             elif node.primitive is constant_source:
                 self._bind(value, f"c{index}", self.state.constant(value))
             elif node.primitive is variable_source:
@@ -334,6 +265,9 @@ class _Builder:
                 self.names[node.outputs[0]] = self.names[node.operands[0]]
         for value, state in self.updates.written.items():
             self.names[value] = self.names[state]
+
+    def _name_feed(self, value: Value, place: int, inputs: Sequence[DeviceArray]) -> None:
+        self._bind(value, f"x{place}", inputs[place])
 
     def _write_copies(self, results: Sequence[DeviceArray]) -> None:
         """Where fetched values are written: by their launch, or copied before or after the step.
@@ -355,12 +289,11 @@ class _Builder:
             if value not in self.names:
                 # Fetched by a group of operations that returns nothing.
                 self._bind(value, f"u{len(self.bound)}", self._own(value.spec))
-        driver = self.driver
+        self.bound["copy"] = self._copy()
 
-        def copy(target: DeviceArray, source: DeviceArray) -> None:
-            driver.copy_on_device(target.pointer, source.pointer, source.nbytes)
-
-        self.bound["copy"] = copy
+    def _copy(self) -> Callable[[DeviceArray, DeviceArray], None]:
+        """What copies between two arrays of one spec."""
+        return copies_on(self.driver)
 
     def _own(self, made: TensorSpec) -> DeviceArray:
         allocation = self.driver.allocate(max(made.nbytes, 1))
@@ -378,6 +311,12 @@ class _Builder:
                 prepared, others = group.prepare(self.driver), group.nodes[1:]
                 launches.append(Launch(node, group.kernel, prepared, names, others))
                 done.update(others)
+                continue
+            control = self.controls.get(node)
+            if control is not None:
+                names = tuple(self.names[each] for each in (*node.outputs, *node.operands))
+                prepared, bodies = control.placed(self.bound[self.names[workspace_key(node)]])
+                launches.append(Launch(node, control.kernel, prepared, names, bodies=bodies))
                 continue
             kernel, prepared = self.prepared[node]
             arrays = [self.names[each] for each in (*node.outputs, *node.operands)]
@@ -399,7 +338,7 @@ class _Builder:
             places[len(lines) + len(body) + 1] = index
             call = f"{launch_name(index)}({', '.join(launch.arrays)})"
             body.append(f"{call}  # {launch.kernel}  {launch.node.origin}")
-            if self.switches.check_nan:
+            if self.switches.check_nan and not launch.bodies:
                 self.bound["check_nan"] = self._check_nan
                 self.bound[f"n{index}"] = launch.node
                 outputs = launch.arrays[: len(launch.node.outputs)]
@@ -447,29 +386,54 @@ class _Builder:
         copies = {
             when: [line[5:-1].split(", ") for line in lines] for when, lines in self.copies.items()
         }
-        poisoned = self._poison_lines() if self.switches.poison else {}
-        dead = {node: [bound[line[6:-1]] for line in lines] for node, lines in poisoned.items()}
+        run_all = self._launch_by_launch(launches)
 
         def step() -> None:
             for target, source in copies["before"]:
                 bound["copy"](bound[target], bound[source])
-            for index, launch in enumerate(launches):
-                operands = [bound[name] for name in launch.arrays]
-                try:
-                    bound[launch_name(index)](*operands)
-                except Exception as error:
-                    error.add_note(failure_note(launch.node))
-                    raise
-                if self.switches.check_nan:
-                    self._check_nan(launch.node, *operands[: len(launch.node.outputs)])
-                for span in (each for node in launch.nodes for each in dead.get(node, ())):
-                    self.driver.fill(*span)
+            run_all(bound)
             if "count" in bound:
                 bound["count"]()
             for target, source in copies["after"]:
                 bound["copy"](bound[target], bound[source])
 
         return step
+
+    def _launch_by_launch(self, launches: Sequence[Launch]) -> Callable[[dict[str, Any]], None]:
+        """Runs every launch, with its arrays and itself looked up by name in an environment."""
+        self.bound.update(
+            (launch_name(index), each.prepared.run) for index, each in enumerate(launches)
+        )
+        poisoned = self._poison_lines() if self.switches.poison else {}
+        dead = {
+            node: [partial(self.driver.fill, *self.bound[line[6:-1]]) for line in lines]
+            for node, lines in poisoned.items()
+        }
+        return launch_by_launch(
+            launches, dead, self._check_nan if self.switches.check_nan else None
+        )
+
+
+def _planned_controls(
+    step: StepGraph, target: Target, state: CudaState, switches: PassSwitches
+) -> dict[Node, ControlPlan]:
+    """The branches and loops of a step, whose bodies are planned before it is."""
+    nodes = [node for node in step.operations if is_control(node)]
+    if not nodes:
+        return {}
+    from .cuda_bodies import ControlPlan
+
+    return {node: ControlPlan(node, target, state, switches) for node in nodes}
+
+
+def copies_on(driver: Driver) -> Callable[[DeviceArray, DeviceArray], None]:
+    """copy(target, source) of a device."""
+
+    def copy(target: DeviceArray, source: DeviceArray) -> None:
+        if source.nbytes:
+            driver.copy_on_device(target.pointer, source.pointer, source.nbytes)
+
+    return copy
 
 
 def _released(*arrays: Array) -> list[Array]:

@@ -110,6 +110,10 @@ class CudaStaticRunner(StaticRunner):
         """Whether the step was recorded."""
         return self._compiled().captured.graph is not None
 
+    def waits(self) -> str:
+        """What the host reads while a step runs; empty where it reads nothing."""
+        return self._compiled().waits
+
     def outputs(self) -> dict[str, Array]:
         """Results of the last step, copied to the host."""
         if not self._has_run:
@@ -169,9 +173,11 @@ class CudaStaticRunner(StaticRunner):
         return time_phases(program, phases, launch, steps, marks)
 
     def device_memory(self) -> DeviceMemory:
-        """The program's block, variables and constants, and the rest of the card."""
-        state = self._open_session().state
-        held = self._compiled().memory_bytes + state.variable_bytes + state.constant_bytes
+        """The blocks of all programs, variables and constants, and the rest of the card."""
+        session = self._open_session()
+        state = session.state
+        held = sum(each.memory_bytes for each in session.programs if isinstance(each, CudaProgram))
+        held += state.variable_bytes + state.constant_bytes
         return memory_of(self._driver, held)
 
     def _compiled(self) -> CudaProgram:

@@ -24,19 +24,11 @@ from ..primitives.half_storage import rounded
 from ..primitives.nan_check import refuse_nan
 from ..primitives.primitive import PRIMITIVES
 from ..primitives.specs import TensorSpec, spec
-from .gradients import is_control
 from .graph import Node, Value
 from .sources import constant_source
 
 if TYPE_CHECKING:
     from ..gpu.driver import Driver
-
-
-class NoControlFlowError(NoKernelError):
-    """A branch or loop on a device that the static engine has none for."""
-
-    hint = "run it with --engine eager, which reads the condition on the host, or --device cpu"
-    unavailable = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +106,6 @@ def prepare_node(
     With `bound`, which gives a constant's array as the kernel will see it, the kernel works out now
     what depends on constant operands alone.
     """
-    if is_control(node):
-        raise NoControlFlowError(
-            f"the static engine runs no {node.primitive.name} on device {target.device}: a step "
-            f"there is one recorded list of launches   (made at {node.origin.describe()})"
-        )
     constants = {}
     if bound is not None:
         constants = {

@@ -11,6 +11,7 @@ import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +206,7 @@ class StepBuilder:
         self._rehearse(launches)
         self.bound["recheck"] = recheck
         if self.switches.bind_early:
-            call = self._generated(source, launches, places)
+            call = generated_step(source, launches, places, self.bound)
         else:
             call = self._interpreted(launches, fetches)
         return Program(
@@ -435,19 +436,6 @@ class StepBuilder:
             lines.setdefault(node, []).append(f"dead{index}.fill(255)")
         return lines
 
-    def _generated(
-        self, source: str, launches: Sequence[Launch], places: Mapping[int, int]
-    ) -> Callable[..., Any]:
-        """The function of the source, whose failures name the launch on their line."""
-        filename = new_filename()
-        nodes = {place: launches[index].node for place, index in places.items()}
-
-        def annotate(error: Exception) -> None:
-            annotate_failure(error, filename, nodes)
-
-        self.bound["annotate"] = annotate
-        return executed(source, filename, self.bound)
-
     # ----- the interpreter ------------------------------------------------------------------------
 
     def _launch_by_launch(self, launches: Sequence[Launch]) -> Callable[[dict[str, Any]], None]:
@@ -455,27 +443,12 @@ class StepBuilder:
         self.bound.update(
             (launch_name(index), each.prepared.run) for index, each in enumerate(launches)
         )
-        watching = self.switches.check_nan
         poisoned = self._poison_lines() if self.switches.poison else {}
         dead = {
-            node: [self.bound[line.split(".")[0]] for line in lines]
+            node: [partial(self.bound[line.split(".")[0]].fill, 255) for line in lines]
             for node, lines in poisoned.items()
         }
-
-        def run_all(environment: dict[str, Any]) -> None:
-            for index, launch in enumerate(launches):
-                operands = [environment[name] for name in launch.arrays]
-                try:
-                    environment[launch_name(index)](*operands)
-                except Exception as error:
-                    error.add_note(failure_note(launch.node))
-                    raise
-                if watching and not launch.bodies:
-                    check_nan(launch.node, *operands[: len(launch.node.outputs)])
-                for buffer in dead.get(launch.node, ()):
-                    buffer.fill(255)
-
-        return run_all
+        return launch_by_launch(launches, dead, check_nan if self.switches.check_nan else None)
 
     def _interpreted(
         self, launches: Sequence[Launch], fresh: Mapping[Value, str]
@@ -506,6 +479,33 @@ class StepBuilder:
             return [environment[name] for name in results]
 
         return call
+
+
+def launch_by_launch(
+    launches: Sequence[Launch],
+    behind: Mapping[Node, Sequence[Callable[[], object]]],
+    watch: Callable[..., None] | None,
+) -> Callable[[Mapping[str, Any]], None]:
+    """Runs every launch, with its arrays and itself looked up by name in an environment.
+
+    `behind` is what is done after a node; `watch(node, *outputs)` looks at what launches made.
+    """
+
+    def run_all(environment: Mapping[str, Any]) -> None:
+        for index, launch in enumerate(launches):
+            operands = [environment[name] for name in launch.arrays]
+            try:
+                environment[launch_name(index)](*operands)
+            except Exception as error:
+                error.add_note(failure_note(launch.node))
+                raise
+            if watch is not None and not launch.bodies:
+                watch(launch.node, *operands[: len(launch.node.outputs)])
+            for node in launch.nodes:
+                for call in behind.get(node, ()):
+                    call()
+
+    return run_all
 
 
 def workspace_key(node: Node) -> Any:
@@ -554,6 +554,20 @@ def executed(source: str, filename: str, bound: dict[str, Any]) -> Callable[...,
     exec(compile(source, filename, "exec"), bound)
     function: Callable[..., Any] = bound["step"]
     return function
+
+
+def generated_step(
+    source: str, launches: Sequence[Launch], places: Mapping[int, int], bound: dict[str, Any]
+) -> Callable[..., Any]:
+    """The function of the source, whose failures name the launch on their line."""
+    filename = new_filename()
+    nodes = {place: launches[index].node for place, index in places.items()}
+
+    def annotate(error: Exception) -> None:
+        annotate_failure(error, filename, nodes)
+
+    bound["annotate"] = annotate
+    return executed(source, filename, bound)
 
 
 def failure_note(node: Node) -> str:

@@ -200,6 +200,11 @@ class Session:
 
     # ----- compiling ----------------------------------------------------------------------------
 
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Those that are kept, the one used last at the end."""
+        return tuple(self._programs.values())
+
     def program(
         self, fetches: Sequence[Value], wanted: Sequence[bool], feeds: tuple[Value, ...]
     ) -> Program:
@@ -321,7 +326,7 @@ def _place(
     if gpu_index(device) is None:
         return State(share_variables), Target(device, threads)
     from ..devices.cuda.opening import open_device
-    from .cuda_program import CudaState
+    from .cuda_state import CudaState
 
     driver = open_device(device)
     return CudaState(driver), Target("gpu", threads, driver, precision)

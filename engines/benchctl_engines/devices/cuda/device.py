@@ -19,7 +19,8 @@ class CudaDevice(Device):
     """The kernels of "gpu" for one driver, memory from a pool over its own.
 
     Every array comes from the pool; `pooled` off makes the pool keep nothing, and every array then
-    waits for the driver. `memory_limit_bytes` is the most that the pool may hold.
+    waits for the driver. `memory_limit_bytes` is the most that the pool may hold. `reads` counts
+    the arrays that were copied to the host.
     """
 
     pooled_bytes = 0
@@ -34,6 +35,7 @@ class CudaDevice(Device):
         super().__init__("gpu", threads=1)
         self.driver: Driver = driver
         self.precision: Precision = precision
+        self.reads = 0
         self.pool: Any = DevicePool(driver, memory_limit_bytes, caching=pooled)
 
     def __repr__(self) -> str:
@@ -48,6 +50,7 @@ class CudaDevice(Device):
 
     def to_host(self, array: Any) -> Array:
         """A copy on the host, of everything issued so far."""
+        self.reads += 1
         return copy_out(self.driver, array)
 
     def copied(self, array: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 
 from ...contract import DeviceMemory
@@ -20,6 +21,10 @@ def require_room(driver: Driver, needs: Mapping[str, int]) -> None:
     """Raise `OutOfDeviceMemoryError`, before anything is allocated, where `needs` do not fit."""
     used, total = driver.memory_in_use()
     wanted = sum(needs.values())
+    if wanted > total - used:
+        # A program that was let go of keeps its memory until its cycle of references is found.
+        gc.collect()
+        used, total = driver.memory_in_use()
     if wanted <= total - used:
         return
     parts = ", ".join(f"{name} {size_words(size)}" for name, size in needs.items() if size)
