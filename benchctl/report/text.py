@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from benchctl.compare.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
+from benchctl.compare.peers import peer_names
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
-from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
 from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.energy_tables import energy_sentences, energy_table
 from benchctl.report.frameworks import framework_lines, frameworks_of
-from benchctl.report.peers import peer_names
 from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import (
     checking_words,

@@ -12,7 +12,7 @@ from record_factory import NUMPY, STATIC, FakeArm, make_run, write_run, wrong
 
 from benchctl.cli import main
 from benchctl.cli.env import fact_lines
-from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
+from benchctl.compare.case_tables import IMPLEMENTATION, PARADIGM
 
 
 def invoke(*arguments: str | Path) -> Result:
