@@ -207,7 +207,8 @@ def blas_words(run: Run) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """A wait in words: `about 11 s`, `about 4 min`."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {numbers.format_number(seconds / 60, 0)} min"
+    """A wait in words: `about 11 s`, `about 4 min`, `about 3 h`, `about 5 days`."""
+    for unit, length, most in (("s", 1, 90), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"about {max(1, round(seconds / length))} {unit}"
+    return f"about {numbers.format_number(seconds / 86400, 0)} days"

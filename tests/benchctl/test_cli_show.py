@@ -141,6 +141,14 @@ def test_list_names_everything_registered() -> None:
     assert "slides" not in text
 
 
+@pytest.mark.parametrize("kind", ["workloads", "engines", "suites"])
+def test_no_name_runs_into_what_is_said_of_it(kind: str) -> None:
+    names = {each["name"] for each in json.loads(invoke("list", "--json").stdout)[kind]}
+    lines = invoke("list", kind).stdout.splitlines()[1:]
+    heads = [line.split() for line in lines if line.startswith("  ") and line[2:3].strip()]
+    assert {head[0] for head in heads} == names
+
+
 def test_a_broken_plug_in_does_not_break_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchctl.plan import registry
     from benchctl.plan.errors import PlanError
