@@ -26,6 +26,7 @@ from benchctl.report.table import Table, cell_width, render_table
 from benchctl.store.record import Run
 
 INDENT = "  "
+CELL_GAP = "   "
 HEADING_WIDTH = 100
 # More cases of one workload than this are shown one a row.
 MOST_FULL_TABLES = 3
@@ -73,7 +74,7 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
     if case.arms and all(arm.result.status == "planned" for arm in case.arms):
         lines.append(f"{INDENT}not measured: the run ended before this case")
     elif checked:
-        lines.append(f"{INDENT}checking   {'   '.join(checked)}      against float64")
+        lines += checking_lines(checked)
     for title, table in tables.named:
         if any(arm.median_seconds is not None for arm in table.arms):
             lines += _titled(title, render_table(result_table(table), INDENT))
@@ -83,6 +84,20 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
     lines += _paragraph(failures_lines(tables.failures))
     lines += _paragraph(notice_lines(tables.warnings))
     return lines
+
+
+def checking_lines(checked: Sequence[str]) -> list[str]:
+    """The words on the results of every arm, as many in a line as there is room for."""
+    first = f"{INDENT}checking   "
+    lines = [first]
+    for words in checked:
+        if lines[-1].strip() not in ("", "checking"):
+            if cell_width(lines[-1]) + cell_width(words) <= HEADING_WIDTH - len(CELL_GAP):
+                lines[-1] += CELL_GAP
+            else:
+                lines.append(" " * len(first))
+        lines[-1] += words
+    return [*lines[:-1], f"{lines[-1]}      against float64"]
 
 
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
