@@ -13,8 +13,8 @@ from documents import DEMONSTRATION, REFERENCE, ROOT, blocks_of, simple_commands
 
 from benchctl.cli import main
 from benchctl.cli.exits import MEANINGS
+from benchctl.compare.peers import PEER_ENGINES
 from benchctl.report.demonstration import write_demonstration
-from benchctl.report.peers import PEER_ENGINES
 from benchctl.report.readme import PICTURES, charts_named, fill, load_source, parts
 from benchctl.store.reader import load_run
 

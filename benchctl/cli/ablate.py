@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import (
     axis_option,
@@ -24,6 +23,7 @@ from benchctl.cli.profile import file_stem
 from benchctl.cli.request import Request, make_plan, require_something_measurable
 from benchctl.cli.run import measured_run
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import not_written, require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.compare.ladder import Measured
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from benchctl.store.record import CaseSpec, Plan, Run
 
 FOLDER = "ablations"
+_OTHER_STORE = "choose another folder: --store DIR"
 
 
 @click.command()
@@ -96,6 +97,7 @@ def ablate(
     plan = make_plan(request)
     require_something_measurable(plan)
     arm_ids = dict(zip(request.engines, (arm.id for arm in plan.arms), strict=True))
+    require_writable_folder(store / FOLDER, _OTHER_STORE)
     run = measured_run(plan, store)
     if run is None:
         return int(Exit.INTERRUPTED)
@@ -172,6 +174,5 @@ def _save_chart(store: Path, run: Run, case: CaseSpec, rungs: list[Measured]) ->
         note(f"note: no chart: {error}")
         return None
     except OSError as error:
-        hint = "choose another folder: --store DIR"
-        raise CliError(f"{path} cannot be written: {error.strerror or error}", hint) from error
+        raise not_written(path, error, _OTHER_STORE) from error
     return path

@@ -12,7 +12,9 @@ import click
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import duration, seed_option, store_option, threads_option
 from benchctl.cli.output import exit_code, failure_notes
+from benchctl.cli.report import FOLDER, OTHER_FOLDER, written_report
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.claims.claim import Claim
@@ -78,6 +80,9 @@ def claims(
     """
     if markdown and as_json:
         raise click.UsageError("expected one of --markdown and --json, received both")
+    report_folder = out or store / FOLDER
+    if with_report and not dry_run:
+        require_writable_folder(report_folder, OTHER_FOLDER)
     if source is not None:
         _refuse_beside_from(names, dry_run)
         run = _stored(store, source)
@@ -95,6 +100,7 @@ def claims(
 
             write(claims_plan_lines(chosen, plan))
             return int(Exit.OK)
+        require_writable_folder(store, "choose another folder with --store")
         measured = _measured(chosen, plan, budget, store)
         if measured is None:
             return int(Exit.INTERRUPTED)
@@ -106,9 +112,7 @@ def claims(
     if source is None:
         note(f"Saved {run.path}")
     if with_report:
-        from benchctl.cli.report import written_report
-
-        note(f"Report {written_report([run], out or store / 'report').html}")
+        note(f"Report {written_report([run], report_folder).html}")
     return int(claims_exit(judged, run, strict))
 
 

@@ -29,6 +29,7 @@ from benchctl.cli.options import (
 from benchctl.cli.output import write_chart, write_document
 from benchctl.cli.run import measured_run
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import require_writable
 
 if TYPE_CHECKING:
     from benchctl.gate.config import GateConfig
@@ -128,6 +129,9 @@ def gate(
         plan, rule = screen_plan(config, names, axes, commands, unbuilt, rule, *asked)
         write(gate_plan_lines(plan, rule.confirm_rounds))
         return int(Exit.OK)
+    for path, option in ((junit, "--junit"), (summary, "--summary"), (json_file, "--json")):
+        if path is not None:
+            require_writable(path, f"choose another path: {option} FILE")
     with both_revisions(base, head, folder, config) as subjects:
         plan, rule = screen_plan(config, names, axes, commands, subjects, rule, *asked)
         result, runs = _run(plan, rule, config, base, head, removed, strict, store)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +20,12 @@ from benchctl.cli.options import (
     store_option,
     threads_option,
 )
-from benchctl.cli.output import STDOUT, require_writable, write_document
+from benchctl.cli.output import STDOUT, write_document
 from benchctl.cli.profile import file_stem
 from benchctl.cli.request import require_something_measurable
 from benchctl.cli.screen import note, write
 from benchctl.cli.single_arms import failures_of, plan_of_workload
+from benchctl.cli.writable import not_written, require_writable, require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.measure.session import ArmGraphs
@@ -36,7 +35,8 @@ FOLDER = "graphs"
 TENSORBOARD = "tensorboard"
 FORMATS = {"svg": ".svg", "dot": ".dot", "mermaid": ".mmd", TENSORBOARD: ""}
 _BY_SUFFIX = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid"}
-_HINT = "choose another path: --out PATH"
+_OTHER_PATH = "choose another path: --out PATH"
+_OTHER_STORE = "choose another folder: --store DIR; or name the file: --out PATH"
 
 
 @click.command()
@@ -123,8 +123,7 @@ def graph(
             f"--out expected one graph, received {len(pairs)}",
             "name one value of each axis and one engine, or leave --out out",
         )
-    if out not in (None, STDOUT):
-        _require_place(Path(str(out)), form)
+    _require_place(store, out, form)
     require_something_measurable(plan)
     for case, arm in pairs:
         with failures_of(case, arm):
@@ -139,18 +138,18 @@ def graph(
             else:
                 _write_picture(target, form, case, arm, found, wanted, expand)
         except OSError as error:
-            raise CliError(
-                f"{target} cannot be written: {error.strerror or error}", _HINT
-            ) from error
+            raise not_written(Path(target), error, _OTHER_PATH) from error
     return int(Exit.OK)
 
 
-def _require_place(path: Path, form: str) -> None:
+def _require_place(store: Path, out: str | None, form: str) -> None:
     """Raise before anything is run where the picture or the log could not be written."""
-    if form != TENSORBOARD:
-        require_writable(path, _HINT)
-    elif path.exists() and not path.is_dir():
-        raise CliError(f"{path} cannot be written: {os.strerror(errno.ENOTDIR)}", _HINT)
+    if out is None:
+        require_writable_folder(store / FOLDER, _OTHER_STORE)
+    elif form == TENSORBOARD:
+        require_writable_folder(Path(out), _OTHER_PATH)
+    elif out != STDOUT:
+        require_writable(Path(out), _OTHER_PATH)
 
 
 def _format_of(out: str | None) -> str:

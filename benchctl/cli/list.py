@@ -106,12 +106,12 @@ def find_suites() -> list[dict[str, Any]]:
 
 def workload_lines(workloads: list[dict[str, Any]]) -> list[str]:
     """A line for every workload, its axes below."""
-    lines = []
+    lines, width = [], _longest_name(workloads)
     for each in workloads:
         if "error" in each:
-            lines += _broken(each)
+            lines += _broken(each, width)
             continue
-        lines.append(f"  {each['name']:<12}{each['summary']}")
+        lines.append(f"  {each['name']:<{width}}  {each['summary']}")
         lines += _columns(
             [(axis["name"], _values(axis), axis["description"]) for axis in each["axes"]]
         )
@@ -120,16 +120,16 @@ def workload_lines(workloads: list[dict[str, Any]]) -> list[str]:
 
 def engine_lines(engines: list[dict[str, Any]]) -> list[str]:
     """A line for every engine with its devices, its switches below."""
-    lines = []
+    lines, width = [], _longest_name(engines)
     for each in engines:
         if "error" in each:
-            lines += _broken(each)
+            lines += _broken(each, width)
             continue
         states = [
             f"{device} {'ok' if state['ok'] else 'not available'}"
             for device, state in each["devices"].items()
         ]
-        lines.append(f"  {each['name']:<12}{each['paradigm']:<8}  {', '.join(states)}")
+        lines.append(f"  {each['name']:<{width}}  {each['paradigm']:<8}  {', '.join(states)}")
         lines += [
             f"      {device}: {state['reason']}"
             for device, state in each["devices"].items()
@@ -146,9 +146,15 @@ def engine_lines(engines: list[dict[str, Any]]) -> list[str]:
 
 def suite_lines(suites: list[dict[str, Any]]) -> list[str]:
     """A line for every suite."""
+    width = _longest_name(suites)
     return [
-        f"  {each['name']:<12}{each['summary']} ({', '.join(each['workloads'])})" for each in suites
+        f"  {each['name']:<{width}}  {each['summary']} ({', '.join(each['workloads'])})"
+        for each in suites
     ]
+
+
+def _longest_name(found: list[dict[str, Any]]) -> int:
+    return max((len(each["name"]) for each in found), default=0)
 
 
 def _values(choice: dict[str, Any]) -> str:
@@ -171,6 +177,6 @@ def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
     ]
 
 
-def _broken(each: dict[str, Any]) -> list[str]:
-    lines = [f"  {each['name']:<12}broken: {each['error']}"]
+def _broken(each: dict[str, Any], width: int) -> list[str]:
+    lines = [f"  {each['name']:<{width}}  broken: {each['error']}"]
     return lines + ([f"      {each['hint']}"] if each["hint"] else [])

@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from benchctl.cli.writable import require_writable
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -125,8 +127,7 @@ def _chart_file(ctx: click.Context, param: click.Parameter, value: Path | None) 
         return None
     if value.suffix not in CHART_FORMATS:
         raise click.BadParameter(f"expected a name ending in .png or .svg, received {value}")
-    if not value.resolve().parent.is_dir():
-        raise click.BadParameter(f"expected a folder that exists, received {value.parent}")
+    require_writable(value, "choose another path: --chart FILE")
     return value
 
 

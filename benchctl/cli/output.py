@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import not_written, require_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from benchctl.store.record import Run
 
 STDOUT = "-"
-_OTHER_JSON = "choose another path for --json; the run itself is kept in the store"
+OTHER_JSON = "choose another path: --json PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Output:
         if len(chosen) > 1:
             raise click.UsageError(f"expected one format for stdout, received {chosen}")
         if self.json_target not in (None, STDOUT):
-            require_writable(Path(str(self.json_target)))
+            require_writable(Path(str(self.json_target)), OTHER_JSON)
 
     def show(self, run: Run, summary: RunSummary) -> None:
         """Print the run, and write the JSON file if one was asked for."""
@@ -84,7 +82,8 @@ class Output:
         try:
             write_document(path, text + "\n")
         except OSError as error:
-            raise _not_written(path, error) from error
+            kept = f"{OTHER_JSON}; the run itself is kept in the store"
+            raise not_written(path, error, kept) from error
         note(f"JSON in {path}")
 
 
@@ -117,30 +116,6 @@ def write_document(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     else:
         write_whole(path.resolve(), text, replace=True)
-
-
-def require_writable(path: Path, hint: str = _OTHER_JSON) -> None:
-    """Raise where a file cannot be written later; nothing is created by trying."""
-    folder = path.resolve().parent
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if path.exists():
-            with path.open("a", encoding="utf-8"):
-                return
-        if not folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise _not_written(path, error, hint) from error
-
-
-def _not_written(path: Path, error: OSError, hint: str = _OTHER_JSON) -> CliError:
-    return CliError(
-        f"{path} cannot be written: {error.strerror or error}",
-        hint,
-    )
 
 
 def exit_code(run: Run) -> Exit:

@@ -23,12 +23,14 @@ from benchctl.cli.options import (
 from benchctl.cli.request import require_something_measurable
 from benchctl.cli.screen import note, write
 from benchctl.cli.single_arms import failures_of, plan_of_workload
+from benchctl.cli.writable import not_written, require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.measure.limits import Limits
     from benchctl.store.record import ArmSpec, CaseSpec, Plan
 
 FOLDER = "profiles"
+_OTHER_STORE = "choose another folder: --store DIR"
 
 
 @click.command()
@@ -90,6 +92,7 @@ def profile(
         seed=seed,
         threads=threads,
     )
+    require_writable_folder(store / FOLDER, _OTHER_STORE)
     require_something_measurable(plan)
     known = _KnownLimits(plan)
     documents: list[dict[str, Any]] = []
@@ -213,8 +216,7 @@ def _save(
             return [trace]
         write_png(figure, picture)
     except OSError as error:
-        hint = "choose another folder: --store DIR"
-        raise CliError(f"{folder} cannot be written: {error.strerror or error}", hint) from error
+        raise not_written(folder, error, _OTHER_STORE) from error
     return [picture, trace]
 
 

@@ -12,11 +12,15 @@ from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import store_option
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import not_written, require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.history.acknowledgements import Acknowledgement
     from benchctl.report.build import ReportFiles
     from benchctl.store.record import Run
+
+FOLDER = "report"
+OTHER_FOLDER = "choose another folder with --out"
 
 
 @click.command()
@@ -54,8 +58,10 @@ def report(run_names: tuple[str, ...], out: Path | None, store: Path) -> int:
     from benchctl.history.acknowledgements import load_acknowledgements
     from benchctl.report.wording import plural
 
+    folder = out or store / FOLDER
+    require_writable_folder(folder, OTHER_FOLDER)
     note(f"drawing {plural(len(measured), 'run')} ...")
-    files = written_report(measured, out or store / "report", load_acknowledgements(store))
+    files = written_report(measured, folder, load_acknowledgements(store))
     pictures = [*files.pngs, *files.svgs]
     write([f"Report {files.html}"])
     if pictures:
@@ -73,7 +79,4 @@ def written_report(
     try:
         return build_report(runs, out, acknowledgements=acknowledgements)
     except OSError as error:
-        raise CliError(
-            f"{error.filename or out} cannot be written: {error.strerror or error}",
-            "choose another folder with --out",
-        ) from error
+        raise not_written(Path(error.filename or out), error, OTHER_FOLDER) from error

@@ -14,12 +14,15 @@ from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.options import axis_option, seed_option, threads_option
 from benchctl.cli.screen import is_live, note, write
+from benchctl.cli.writable import not_written, require_writable_folder
 
 if TYPE_CHECKING:
     from benchctl.graphs.event_file import ScalarLog
     from benchctl.training.loop import EpochDone, StepDone, Training
 
 _DEFAULT_IMAGES = 10_000
+_OTHER_FOLDER = "choose another folder: --out DIR"
+_OTHER_LOG = "choose another folder: --tensorboard DIR"
 
 
 @click.command()
@@ -92,6 +95,9 @@ def train(
     from benchctl.cli.request import usable_cores
 
     count = usable_cores() if threads is None else threads
+    require_writable_folder(folder, _OTHER_FOLDER)
+    if log_folder is not None:
+        require_writable_folder(log_folder, _OTHER_LOG)
     with _library_threads(count):
         training = _training(engine, axes, folder, images, seed, count)
         _begin(training, resume)
@@ -175,10 +181,7 @@ def _scalar_log(
     try:
         return ScalarLog(folder, training.epoch * training.steps_per_epoch + 1)
     except OSError as error:
-        raise CliError(
-            f"{folder} cannot be written: {error.strerror or error}",
-            "choose another folder: --tensorboard DIR",
-        ) from error
+        raise not_written(folder, error, _OTHER_LOG) from error
 
 
 def _run(training: Training, epochs: int, folder: Path, log: ScalarLog | None) -> None:
@@ -211,7 +214,7 @@ def _run(training: Training, epochs: int, folder: Path, log: ScalarLog | None) -
     except OSError as error:
         raise CliError(
             f"{folder} cannot be written: {error.strerror or error}",
-            "choose another folder: --out DIR",
+            _OTHER_FOLDER,
             Exit.FAILED,
         ) from error
 

@@ -98,16 +98,15 @@ def installed_engines(device: str) -> tuple[str, ...]:
 def verification_lines(found: list[tuple[CaseSpec, ArmResult]]) -> list[str]:
     """Heading and check of every case, then what is wrong."""
     from benchctl.report.sentences import checking_words, failures_lines
-    from benchctl.report.text import INDENT, heading, workload_words
+    from benchctl.report.text import INDENT, checking_lines, heading, workload_words
 
     by_case: dict[str, tuple[CaseSpec, list[ArmResult]]] = {}
     for case, result in found:
         by_case.setdefault(case.id, (case, []))[1].append(result)
     lines = []
     for case, results in by_case.values():
-        checked = "   ".join(checking_words(result) for result in results)
         lines.append(heading(workload_words(case.workload), case.title, ""))
-        lines.append(f"{INDENT}checking   {checked}      against float64")
+        lines += checking_lines([checking_words(result) for result in results])
         lines += [INDENT + line for line in failures_lines(results)]
     return lines
 

@@ -45,6 +45,10 @@ class Finding(Enum):
         "{arm} varies by {percent:.0f} % from round to round",
         "close other programs, or measure more rounds: --rounds {more}",
     )
+    MANY_THREADS = (
+        "{threads} threads were asked for on {cores} usable cores",
+        "threads wait for each other there: --threads {cores}, or leave it out",
+    )
     ONE_PROCESS = (
         "{arm}: never restarted, so the luck of one process is not in the interval",
         "run again and compare the two runs",
@@ -94,11 +98,23 @@ def run_notices(run: Run, done_rounds: int, planned_rounds: int) -> tuple[Notice
         details: dict[str, str | int | float] = {"done": done_rounds, "planned": planned_rounds}
         notices.append(Notice(Finding.INCOMPLETE, details=details))
     notices.extend(_environment_notices(run.environment.get("environment")))
+    usable = _usable_cores(run)
+    if usable is not None and run.plan.threads > usable:
+        details = {"threads": run.plan.threads, "cores": usable}
+        notices.append(Notice(Finding.MANY_THREADS, details=details))
     load = _one_minute_load(run.environment.get("load_average"))
     cores = run.machine.get("cores")
     if isinstance(cores, int) and load is not None and load > _BUSY_LOAD_PER_CORE * cores:
         notices.append(Notice(Finding.BUSY_MACHINE, details={"load": load, "cores": cores}))
     return tuple(notices)
+
+
+def _usable_cores(run: Run) -> int | None:
+    """The cores that the run might use; None of a record that does not tell."""
+    cores, allowed = run.machine.get("cores"), run.environment.get("affinity")
+    if not isinstance(cores, int):
+        return None
+    return min(cores, len(allowed)) if isinstance(allowed, list | tuple) and allowed else cores
 
 
 def _environment_notices(variables: object) -> list[Notice]:

@@ -324,5 +324,8 @@ def _arm_notices(
         details[Finding.NEVER_STEADY] = {"unsteady": unsteady, "rounds": arm.rounds}
     spread = robust_spread([math.log(each) for each in round_medians(result).values()])
     if spread > NOISY_SPREAD:
-        details[Finding.NOISY] = {"percent": 100 * spread, "more": 2 * arm.rounds}
+        details[Finding.NOISY] = {
+            "percent": 100 * spread,
+            "more": max(2 * arm.rounds, needed_rounds),
+        }
     return [Notice(finding, result.arm.id, blanks) for finding, blanks in details.items()]

@@ -148,7 +148,9 @@ class _Router:
 
     def _spread_ports(self) -> None:
         """Let every edge leave towards its next place, and then end where it comes from."""
-        towards = {(place, at_end): 0.0 for place in self._with_ports() for at_end in (False, True)}
+        leaders = self._leaders()
+        towards = {(place, False): 0.0 for place in leaders.values()}
+        towards.update({(place, True): 0.0 for place in leaders})
         for place, at_end in towards:
             chain = self.chains[place]
             towards[place, at_end] = chain[-2].x if at_end else chain[1].x
@@ -157,11 +159,15 @@ class _Router:
             straight = at_end and len(self.chains[place]) == 2
             towards[place, at_end] = ports[place, not straight and at_end]
         ports = self._spread(towards)
-        self.starts = {place: x for (place, at_end), x in ports.items() if not at_end}
+        self.starts = {place: ports[leader, False] for place, leader in leaders.items()}
         self.ends = {place: x for (place, at_end), x in ports.items() if at_end}
 
-    def _with_ports(self) -> list[int]:
-        return [place for place, kind in enumerate(self.kinds) if kind != "side"]
+    def _leaders(self) -> dict[int, int]:
+        """Of every edge with ports, the one whose start it shares: one line leaves at one port."""
+        first: dict[tuple[int, int], int] = {}
+        with_ports = [place for place, kind in enumerate(self.kinds) if kind != "side"]
+        starts = {each: (self.chains[each][0].box, id(self.chains[each][1])) for each in with_ports}
+        return {place: first.setdefault(start, place) for place, start in starts.items()}
 
     def _spread(self, wanted: Mapping[End, float]) -> dict[End, float]:
         """Ports of the ends on each side of a box apart, as near as can be to where they want."""

@@ -7,6 +7,7 @@ crossing less is found, then everything moves towards its neighbours as far as t
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -81,19 +82,22 @@ def _items(panel: Panel, ranks: Sequence[int], count: int) -> Rows:
         boxes.append(Item(ranks[place], column, width, place))
         rows[ranks[place]].append(boxes[-1])
     passages = []
+    lines: dict[tuple[int, int, int], Item] = {}
     for source, target in panel.edges:
         first, last = boxes[source], boxes[target]
         column = first.column if first.column == last.column else BETWEEN
         step = 1 if last.rank > first.rank else -1
-        passing = [
-            Item(rank, column, LINE_WIDTH) for rank in range(first.rank + step, last.rank, step)
-        ]
-        for each in passing:
-            rows[each.rank].append(each)
-        chain = [first, *passing, last]
-        for one, other in pairwise(chain):
+        passing = []
+        for rank in range(first.rank + step, last.rank, step):
+            # What a box makes for several leaves it on one line, and that one by one.
+            key = source, rank, column
+            if key not in lines:
+                lines[key] = Item(rank, column, LINE_WIDTH)
+                rows[rank].append(lines[key])
+            passing.append(lines[key])
+        for one, other in pairwise([first, *passing, last]):
             upper, lower = (one, other) if one.rank < other.rank else (other, one)
-            if upper.rank != lower.rank:
+            if upper.rank != lower.rank and not any(each is lower for each in upper.below):
                 upper.below.append(lower)
                 lower.above.append(upper)
         passages.append(passing)
@@ -153,26 +157,27 @@ def _crossings(rows: list[list[Item]]) -> int:
 
 
 def _place(rows: list[list[Item]], column: int) -> None:
-    """Centres of the items of a column."""
+    """Centres of the items of a column, which is no wider than its widest row has to be."""
     parts = [[each for each in row if each.column == column] for row in rows]
     for part in parts:
-        x = 0.0
+        x = part[0].width / 2 if part else 0.0
         for before, item in zip([None, *part], part, strict=False):
             x += 0.0 if before is None else _apart(before, item)
             item.x = x
+    room = max((part[-1].x + part[-1].width / 2 for part in parts if part), default=0.0)
     for sweep in range(2 * _SWEEPS):
         downwards = sweep % 2 == 0
         for part in parts if downwards else reversed(parts):
-            _move(part, column, downwards, both=sweep >= 2 * _SWEEPS - 2)
+            _move(part, column, room, downwards, both=sweep >= 2 * _SWEEPS - 2)
     for part in parts:
-        _straighten(part)
+        _straighten(part, room)
 
 
 def _apart(left: Item, right: Item) -> float:
     return (left.width + right.width) / 2 + (BOX_GAP if max(left.box, right.box) >= 0 else 2.0)
 
 
-def _move(part: list[Item], column: int, downwards: bool, both: bool) -> None:
+def _move(part: list[Item], column: int, room: float, downwards: bool, both: bool) -> None:
     if not part:
         return
     wanted, weights = [], []
@@ -183,16 +188,19 @@ def _move(part: list[Item], column: int, downwards: bool, both: bool) -> None:
         wanted.append(sum(each.x for each in near) / len(near) if near else item.x)
         weights.append(_STRAIGHT if lines else 1.0 if near else 0.1)
     gaps = [_apart(left, right) for left, right in pairwise(part)]
-    for item, x in zip(part, nearest_apart(wanted, weights, gaps), strict=True):
+    ends = part[0].width / 2, room - part[-1].width / 2
+    for item, x in zip(part, nearest_apart(wanted, weights, gaps, *ends), strict=True):
         item.x = x
 
 
-def _straighten(part: list[Item]) -> None:
+def _straighten(part: list[Item], room: float) -> None:
     """Put what follows one item alone exactly below it, where there is room."""
     for place, item in enumerate(part):
         if len(item.above) != 1 or len(item.above[0].below) != 1:
             continue
         wanted = item.above[0].x
+        if not item.width / 2 <= wanted <= room - item.width / 2:
+            continue
         before, after = part[place - 1] if place else None, part[place + 1 : place + 2]
         if before is not None and wanted < before.x + _apart(before, item):
             continue
@@ -203,11 +211,17 @@ def _straighten(part: list[Item]) -> None:
 
 
 def nearest_apart(
-    wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]
+    wanted: Sequence[float],
+    weights: Sequence[float],
+    gaps: Sequence[float],
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> list[float]:
     """Rising positions at least `gaps` apart, nearest to `wanted` in weighted squares.
 
-    Isotonic regression by pooling neighbours that stand in each other's way.
+    The first is at least `least` and the last at most `most`, where all gaps fit between these.
+    Isotonic regression by pooling neighbours that stand in each other's way; bounds of all means
+    cut the solution without them off.
     """
     offsets = [0.0]
     for gap in gaps:
@@ -220,5 +234,6 @@ def nearest_apart(
             earlier, less, others = pools.pop()
             whole = less + more
             pools.append(((earlier * less + mean * more) / whole, whole, others + count))
-    means = [mean for mean, _, count in pools for _ in range(count)]
+    bounded = [(max(least, min(mean, most - offsets[-1])), count) for mean, _, count in pools]
+    means = [mean for mean, count in bounded for _ in range(count)]
     return [mean + offset for mean, offset in zip(means, offsets, strict=True)]

@@ -149,6 +149,7 @@ def verification_message(verification: Verification) -> Message:
                 "relative_error": check.relative_error,
                 "where": list(check.where),
                 "equals": check.equals,
+                "absolute": check.absolute,
             }
             for check in verification.checks
         ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +136,18 @@ def verify_outputs(
     checks = []
     problems = []
     for name, expected in reference.expected.items():
-        tolerance = allowed_at(precision, workload.tolerance(case, output_of(name)))
+        strict = workload.tolerance(case, output_of(name))
+        tolerance = allowed_at(precision, strict)
         actual = outputs.get(name)
         problem = _mismatch(name, actual, expected, outputs)
         if actual is None or problem:
             checks.append(_failed_check(name))
             problems.append(problem)
             continue
-        check = check_output(name, actual, expected, tolerance, reference.before.get(name))
+        check = replace(
+            check_output(name, actual, expected, tolerance, reference.before.get(name)),
+            absolute=strict.relative == 0.0 < strict.absolute,
+        )
         if not check.ok:
             if suspects is None:
                 suspects = workload.suspects(case, inputs)
@@ -330,13 +334,5 @@ def _with_suspect(
         array = np.asarray(suspect)
         same_shape = array.shape == actual.shape
         if same_shape and check_output(name, actual, array, tolerance).ok:
-            return OutputCheck(
-                check.output,
-                check.ok,
-                check.max_error,
-                check.allowed,
-                check.relative_error,
-                check.where,
-                name,
-            )
+            return replace(check, equals=name)
     return check

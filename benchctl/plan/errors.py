@@ -47,7 +47,7 @@ class UnknownNameError(PlanError):
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The choice that `name` is most likely a slip of, or None."""
     by_lower = {choice.lower(): choice for choice in choices}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[matches[0]] if matches else None
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 
+from benchctl.compare.case_tables import CaseTables, tables_of_run
 from benchctl.compare.summary import ArmSummary, CaseSummary, RunSummary
 from benchctl.report.results import peak_bytes
 
 PHASES = ("import", "build", "compile", "first_run")
+COMPARED = ("reference", "ratio", "ratio_low", "ratio_high", "verdict")
 COLUMNS = (
     "run_id",
     "started_utc",
@@ -23,14 +25,11 @@ COLUMNS = (
     "median_seconds",
     "low_seconds",
     "high_seconds",
-    "reference",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "verdict",
+    *COMPARED,
     *(f"{phase}_{cache}_seconds" for cache in ("cold", "warm") for phase in PHASES),
     "peak_bytes",
     "worst_relative_error",
+    *(f"implementation_{name}" for name in COMPARED),
 )
 
 Cell = str | int | float | None
@@ -45,15 +44,16 @@ def run_csv(summary: RunSummary) -> list[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *(f"axis:{axis}" for axis in axes)])
-    for case in summary.cases:
-        for arm in case.arms:
-            given: list[Cell] = [case.case.parameters.get(axis) for axis in axes]
-            writer.writerow([*_cells(summary, case, arm), *given])
+    for tables in tables_of_run(summary):
+        for arm in tables.everything.arms:
+            parameters = tables.everything.case.parameters
+            given: list[Cell] = [parameters.get(axis) for axis in axes]
+            writer.writerow([*_cells(summary, tables, arm), *given])
     return text.getvalue().splitlines()
 
 
-def _cells(summary: RunSummary, case: CaseSummary, arm: ArmSummary) -> list[Cell]:
-    run, result, relative = summary.run, arm.result, arm.relative
+def _cells(summary: RunSummary, tables: CaseTables, arm: ArmSummary) -> list[Cell]:
+    run, case, result = summary.run, tables.everything, arm.result
     low, high = arm.interval_seconds or (None, None)
     checked = result.verification
     return [
@@ -70,15 +70,23 @@ def _cells(summary: RunSummary, case: CaseSummary, arm: ArmSummary) -> list[Cell
         arm.median_seconds,
         low,
         high,
-        case.reference_id,
-        relative.ratio if relative else None,
-        relative.low if relative else None,
-        relative.high if relative else None,
-        relative.verdict.value if relative else None,
+        *_compared_cells(tables.own(result.arm.id), result.arm.id),
         *_phase_cells(arm),
         peak_bytes(result.memory),
         checked.worst_relative_error if checked else None,
+        *_compared_cells(tables.implementation, result.arm.id),
     ]
+
+
+def _compared_cells(table: CaseSummary | None, arm_id: str) -> list[Cell]:
+    """How an arm compares in one of the tables, a cell for each of `COMPARED`."""
+    arm = None if table is None else table.arm(arm_id)
+    if table is None or arm is None:
+        return [None] * len(COMPARED)
+    if arm.relative is None:
+        return [table.reference_id, None, None, None, None]
+    found = arm.relative
+    return [table.reference_id, found.ratio, found.low, found.high, found.verdict.value]
 
 
 def _phase_cells(arm: ArmSummary) -> list[Cell]:

@@ -10,17 +10,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from benchctl.compare.case_tables import IMPLEMENTATION, PARADIGM
 from benchctl.compare.findings import Finding, Notice
+from benchctl.compare.peers import peer_names
 from benchctl.compare.summary import ArmSummary
 from benchctl.report import numbers
-from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.charts.inline import inline_svg
 from benchctl.report.device_tables import device_table
 from benchctl.report.energy_tables import ENERGY_CAVEAT, energy_table
 from benchctl.report.findings import interval_of
 from benchctl.report.frameworks import framework_table, frameworks_of
-from benchctl.report.peers import peer_names
 from benchctl.report.sentences import UNMEASURED, relative_words, winner_sentence
 from benchctl.report.table import Table
 from benchctl.report.text import machine_words, workload_words

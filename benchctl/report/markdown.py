@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchctl.compare.case_tables import CaseTables, tables_of_run
+from benchctl.compare.peers import peer_names
 from benchctl.compare.summary import CaseSummary, RunSummary
-from benchctl.report.case_tables import CaseTables, tables_of_run
 from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.energy_tables import energy_sentences, energy_table
 from benchctl.report.frameworks import TITLE as FRAMEWORKS
 from benchctl.report.frameworks import framework_table, frameworks_of
-from benchctl.report.peers import peer_names
 from benchctl.report.results import result_table, varying_axes
 from benchctl.report.sentences import checking_words, failure_lines, notice_lines
 from benchctl.report.table import Table

@@ -22,16 +22,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchctl.compare.case_tables import implementation_summary, tables_of_run
+from benchctl.compare.peers import peer_names
 from benchctl.compare.summary import CaseSummary, RunSummary, summarise
 from benchctl.report.build import draw_charts, write_pictures
-from benchctl.report.case_tables import implementation_summary, tables_of_run
 from benchctl.report.charts.chart import Chart
 from benchctl.report.claims_page import RUN as CLAIMS_RUN
 from benchctl.report.claims_page import write_claims_page
 from benchctl.report.demonstration import PICTURES_NAME, DemonstrationError, write_demonstration
 from benchctl.report.frameworks import framework_lines, framework_table, frameworks_of
 from benchctl.report.markdown import escape, table_markdown
-from benchctl.report.peers import peer_names
 from benchctl.report.published import load_published
 from benchctl.report.results import compact_table, result_table
 from benchctl.report.text import case_findings, case_lines, machine_words

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from benchctl.compare.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
+from benchctl.compare.peers import peer_names
 from benchctl.compare.summary import CaseSummary, RunSummary
 from benchctl.report import numbers
-from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM, CaseTables, tables_of_run
 from benchctl.report.device_tables import device_sentences, device_table
 from benchctl.report.energy_tables import energy_sentences, energy_table
 from benchctl.report.frameworks import framework_lines, frameworks_of
-from benchctl.report.peers import peer_names
 from benchctl.report.results import compact_table, result_table, varying_axes
 from benchctl.report.sentences import (
     checking_words,
@@ -26,6 +26,7 @@ from benchctl.report.table import Table, cell_width, render_table
 from benchctl.store.record import Run
 
 INDENT = "  "
+CELL_GAP = "   "
 HEADING_WIDTH = 100
 # More cases of one workload than this are shown one a row.
 MOST_FULL_TABLES = 3
@@ -73,7 +74,7 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
     if case.arms and all(arm.result.status == "planned" for arm in case.arms):
         lines.append(f"{INDENT}not measured: the run ended before this case")
     elif checked:
-        lines.append(f"{INDENT}checking   {'   '.join(checked)}      against float64")
+        lines += checking_lines(checked)
     for title, table in tables.named:
         if any(arm.median_seconds is not None for arm in table.arms):
             lines += _titled(title, render_table(result_table(table), INDENT))
@@ -83,6 +84,20 @@ def case_lines(tables: CaseTables, machine: str = "", frameworks: Sequence[str] 
     lines += _paragraph(failures_lines(tables.failures))
     lines += _paragraph(notice_lines(tables.warnings))
     return lines
+
+
+def checking_lines(checked: Sequence[str]) -> list[str]:
+    """The words on the results of every arm, as many in a line as there is room for."""
+    first = f"{INDENT}checking   "
+    lines = [first]
+    for words in checked:
+        if lines[-1].strip() not in ("", "checking"):
+            if cell_width(lines[-1]) + cell_width(words) <= HEADING_WIDTH - len(CELL_GAP):
+                lines[-1] += CELL_GAP
+            else:
+                lines.append(" " * len(first))
+        lines[-1] += words
+    return [*lines[:-1], f"{lines[-1]}      against float64"]
 
 
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
@@ -207,7 +222,8 @@ def blas_words(run: Run) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """A wait in words: `about 11 s`, `about 4 min`."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {numbers.format_number(seconds / 60, 0)} min"
+    """A wait in words: `about 11 s`, `about 4 min`, `about 3 h`, `about 5 days`."""
+    for unit, length, most in (("s", 1, 90), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"about {max(1, round(seconds / length))} {unit}"
+    return f"about {numbers.format_number(seconds / 86400, 0)} days"

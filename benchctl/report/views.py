@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchctl.compare.case_tables import implementation_summary
 from benchctl.compare.findings import Notice
+from benchctl.compare.peers import against_static, in_house, is_peer, peer_names, with_peers
 from benchctl.compare.summary import ArmSummary, CaseSummary, RunSummary, summarise, warnings_of_run
-from benchctl.report.case_tables import implementation_summary
-from benchctl.report.peers import against_static, in_house, is_peer, peer_names, with_peers
 from benchctl.stats.planner import minimum_rounds
 from benchctl.store.record import ArmResult, CaseSpec, Run
 

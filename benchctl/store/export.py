@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchctl.store.record import SCHEMA, ArmResult, CaseSpec, Phases, Run, Verification
 
 if TYPE_CHECKING:
+    from benchctl.compare.case_tables import CaseTables
     from benchctl.compare.findings import Notice
     from benchctl.compare.summary import ArmSummary, CaseSummary, RunSummary
 
@@ -20,9 +21,11 @@ DOCUMENT_SCHEMA = "benchctl.document/1"
 def run_document(run: Run, summary: RunSummary) -> dict[str, Any]:
     """The document of a run: `cases` has one entry for every case and arm.
 
-    Times are seconds and sizes bytes; what is unknown is null. Every entry of a case repeats the
-    case's winner, so that a filter over entries loses nothing.
+    Times are seconds and sizes bytes; what is unknown is null. Every entry repeats the winner of
+    its arm's table, so that a filter over entries loses nothing.
     """
+    from benchctl.compare.case_tables import tables_of_run
+
     return {
         "schema": DOCUMENT_SCHEMA,
         "record_schema": SCHEMA,
@@ -44,7 +47,11 @@ def run_document(run: Run, summary: RunSummary) -> dict[str, Any]:
         "versions": dict(run.versions),
         "git": dict(run.git),
         "warnings": [_notice(notice) for notice in summary.warnings],
-        "cases": [_entry(case, arm) for case in summary.cases for arm in case.arms],
+        "cases": [
+            _entry(tables, arm)
+            for tables in tables_of_run(summary)
+            for arm in tables.everything.arms
+        ],
     }
 
 
@@ -82,8 +89,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
-    result = arm.result
+def _entry(tables: CaseTables, arm: ArmSummary) -> dict[str, Any]:
+    case, result = tables.everything, arm.result
     entry: dict[str, Any] = {
         "case": case.case.id,
         "workload": case.case.workload,
@@ -105,11 +112,12 @@ def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
         "samples_seconds": _samples(result),
         "median_seconds": arm.median_seconds,
         "interval_seconds": list(arm.interval_seconds) if arm.interval_seconds else None,
-        "relative": _relative(case, arm),
+        **_compared(tables.own(result.arm.id), result.arm.id),
+        "implementation": None
+        if tables.implementation is None
+        else _compared(tables.implementation, result.arm.id),
         "device_seconds": _device(result),
         "energy": _energy(result),
-        "winner": None if case.winner is None else asdict(case.winner),
-        "payback": None if case.payback is None else asdict(case.payback),
         "peak_bytes": result.memory.resident_above_import,
         "engine_peak_bytes": result.memory.engine_peak,
         "kernels": list(result.kernels),
@@ -121,7 +129,7 @@ def _entry(case: CaseSummary, arm: ArmSummary) -> dict[str, Any]:
         "parameter_count": case.case.parameter_count,
     }
     entry["warnings"] = [
-        _notice(notice) for notice in case.warnings if notice.arm_id in ("", result.arm.id)
+        _notice(notice) for notice in tables.warnings if notice.arm_id in ("", result.arm.id)
     ]
     return entry
 
@@ -192,8 +200,17 @@ def _energy(result: ArmResult) -> dict[str, Any] | None:
     return {**({} if found is None else asdict(found)), "problem": result.energy.problem}
 
 
-def _relative(case: CaseSummary, arm: ArmSummary) -> dict[str, Any] | None:
-    if arm.relative is None:
+def _compared(table: CaseSummary, arm_id: str) -> dict[str, Any]:
+    """How an arm compares in one table, and who won there."""
+    return {
+        "relative": _relative(table, table.arm(arm_id)),
+        "winner": None if table.winner is None else asdict(table.winner),
+        "payback": None if table.payback is None else asdict(table.payback),
+    }
+
+
+def _relative(case: CaseSummary, arm: ArmSummary | None) -> dict[str, Any] | None:
+    if arm is None or arm.relative is None:
         return None
     relative = asdict(arm.relative)
     relative["verdict"] = arm.relative.verdict.value

@@ -301,6 +301,7 @@ def _verification_document(verification: Verification) -> dict[str, Any]:
                 "relative_error": finite(check.relative_error),
                 "where": plain(check.where, "where"),
                 "equals": check.equals,
+                **({"absolute": True} if check.absolute else {}),
             }
             for check in verification.checks
         ],
@@ -320,6 +321,7 @@ def _read_verification(fields: Fields) -> Verification:
                 relative_error=check.number("relative_error"),
                 where=check.wholes("where", optional=True),
                 equals=check.text("equals", ""),
+                absolute=check.flag("absolute", False),
             )
             for check in fields.children("checks", "a check")
         ),

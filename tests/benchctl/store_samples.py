@@ -50,6 +50,7 @@ def arm_result(arm, status="ok"):
     """An arm with something in every field but its rounds."""
     checks = (
         OutputCheck("grad_x", True, 1e-7, 1e-5, 2e-7, (1, 3)),
+        OutputCheck("parameter/w", True, 4e-4, 5e-4, 1.9, (0,), absolute=True),
         OutputCheck("grad_y", False, float("nan"), 1e-5, float("inf"), (), "grad_x"),
     )
     return ArmResult(

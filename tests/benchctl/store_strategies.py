@@ -41,6 +41,7 @@ output_checks = st.builds(
     floats,
     st.lists(counts, max_size=4).map(tuple),
     words,
+    st.booleans(),
 )
 verifications = st.builds(
     Verification, st.booleans(), st.lists(output_checks, max_size=3).map(tuple), names

@@ -70,7 +70,7 @@ def test_the_ratios_as_a_chart(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("ratios.jpg", "ending in .png or .svg"), ("nowhere/ratios.png", "a folder that exists")],
+    [("ratios.jpg", "ending in .png or .svg"), ("nowhere/ratios.png", "cannot be written")],
 )
 def test_a_chart_that_could_not_be_written_is_refused_first(tmp_path, name, words):
     result = invoke(tmp_path, "a", "b", "--chart", str(tmp_path / name))

@@ -12,7 +12,7 @@ from record_factory import NUMPY, STATIC, FakeArm, make_run, write_run, wrong
 
 from benchctl.cli import main
 from benchctl.cli.env import fact_lines
-from benchctl.report.case_tables import IMPLEMENTATION, PARADIGM
+from benchctl.compare.case_tables import IMPLEMENTATION, PARADIGM
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -139,6 +139,14 @@ def test_list_names_everything_registered() -> None:
     text = invoke("list", "workloads").stdout
     assert "product* multiply_add" in text
     assert "slides" not in text
+
+
+@pytest.mark.parametrize("kind", ["workloads", "engines", "suites"])
+def test_no_name_runs_into_what_is_said_of_it(kind: str) -> None:
+    names = {each["name"] for each in json.loads(invoke("list", "--json").stdout)[kind]}
+    lines = invoke("list", kind).stdout.splitlines()[1:]
+    heads = [line.split() for line in lines if line.startswith("  ") and line[2:3].strip()]
+    assert {head[0] for head in heads} == names
 
 
 def test_a_broken_plug_in_does_not_break_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

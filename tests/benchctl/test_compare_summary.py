@@ -414,6 +414,21 @@ def test_each_doubt_about_the_run_is_named() -> None:
     assert all(notice.hint for notice in notices)
 
 
+@pytest.mark.parametrize(
+    ("threads", "allowed", "told"),
+    [
+        (2, (0, 1), []),
+        (2, (), []),
+        (3, (0, 1), ["3 threads were asked for on 2 usable cores"]),
+        (2, (1,), ["2 threads were asked for on 1 usable cores"]),
+    ],
+)
+def test_more_threads_than_cores_are_named(threads: int, allowed, told) -> None:
+    run = make_run(make_arm("numpy", around(2e-3)), environment={"affinity": allowed})
+    run = replace(run, plan=replace(run.plan, threads=threads), machine={"cores": 2})
+    assert [notice.text for notice in summarise(run).warnings] == told
+
+
 def test_records_without_environment_are_summarised() -> None:
     run = replace(make_run(make_arm("numpy", around(2e-3))), environment={}, machine={})
     assert summarise(run).warnings == ()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from record_factory import STATIC, FakeArm, make_run, write_run, wrong
+from record_factory import EAGER, NUMPY, STATIC, FakeArm, make_run, write_run, wrong
 
 from benchctl.compare.summary import summarise
+from benchctl.report.csv import run_csv
+from benchctl.report.text import run_lines
 from benchctl.store.export import dump_json, run_document
 
 REQUIRED = {
@@ -59,6 +63,43 @@ def test_winner_is_structured() -> None:
     assert (winner["arm_id"], winner["over_id"]) == ("static", "numpy")
     assert winner["low"] <= winner["ratio"] <= winner["high"]
     assert winner["ratio"] == pytest.approx(4.4 / 1.9, rel=0.02)
+
+
+def test_winners_are_those_of_the_printed_tables() -> None:
+    run = make_run(arms=(STATIC, NUMPY, EAGER, FakeArm("torch", 43e-6), FakeArm("jax", 13e-6)))
+    printed = [line.strip() for line in run_lines(summarise(run))]
+    paradigm, implementation = [line for line in printed if re.match(r"static is .* faster", line)]
+    entries = {entry["arm"]: entry for entry in document_of(run)["cases"]}
+    rows = {row["arm"]: row for row in csv.DictReader(run_csv(summarise(run)))}
+    assert len(entries) == len(rows) == 5
+    for arm, entry in entries.items():
+        ours = arm in ("static", "numpy", "eager")
+        assert words_of(entry["winner"]) in (paradigm if ours else implementation)
+        assert words_of(entry["implementation"]["winner"]) in implementation
+        assert rows[arm]["reference"] == ("numpy" if ours else "static")
+        assert rows[arm]["implementation_reference"] == "static"
+        for prefix, told in (("", entry), ("implementation_", entry["implementation"])):
+            ratio = "" if told["relative"] is None else repr(told["relative"]["ratio"])
+            assert rows[arm][f"{prefix}ratio"] == ratio
+    assert entries["jax"]["winner"]["over_id"] == "jax"
+    assert entries["eager"]["winner"]["over_id"] == "numpy"
+    assert entries["eager"]["relative"]["ratio"] == pytest.approx(14.1 / 4.4, rel=0.02)
+    assert entries["eager"]["implementation"]["relative"]["ratio"] == pytest.approx(
+        14.1 / 1.9, rel=0.02
+    )
+
+
+def words_of(winner) -> str:
+    """How a sentence names both sides: `faster than jax`."""
+    return f"faster than {winner['over_id']}."
+
+
+def test_without_frameworks_there_is_one_table() -> None:
+    run = make_run(arms=(STATIC, NUMPY))
+    assert {str(entry["implementation"]) for entry in document_of(run)["cases"]} == {"None"}
+    assert {row["implementation_reference"] for row in csv.DictReader(run_csv(summarise(run)))} == {
+        ""
+    }
 
 
 def test_verification_shows_the_worst_check() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchctl.graphs.layout import Layout, Route, lay_out
 from benchctl.graphs.ranks import Panel, aligned_ranks, ranks_of
-from benchctl.graphs.rows import nearest_apart
+from benchctl.graphs.rows import BACK, BOX_GAP, FORTH, nearest_apart, place_rows
 
 few = settings(max_examples=40, deadline=None)
 
@@ -144,6 +145,33 @@ def test_twins_stand_on_one_row() -> None:
         assert all(ranks[source] < ranks[target] for source, target in panel.edges)
 
 
+@few
+@given(panels())
+def test_a_column_of_boxes_is_no_wider_than_its_widest_row(panel: Panel) -> None:
+    (ranks,) = aligned_ranks([panel])
+    rows = place_rows(panel, ranks, max(ranks) + 1)
+    for column in (FORTH, BACK):
+        own = [[each for each in row if each.column == column] for row in rows.rows]
+        # Between two boxes, or a box and a line, is the gap of boxes; lines may stand closer.
+        room = max(sum(each.width + BOX_GAP for each in row) - BOX_GAP if row else 0 for row in own)
+        left, right = rows.extent(column)
+        assert right - left <= room + 1e-6
+
+
+def test_what_a_box_makes_for_several_goes_along_one_line() -> None:
+    panel = Panel(
+        ((60, 20),) * 6,
+        ((0, 1), (1, 2), (2, 3), (0, 2), (0, 3), (0, 4), (1, 5), (2, 4), (4, 5)),
+        frozenset({4, 5}),
+    )
+    first, second, other = (
+        lay_out([panel]).panels[0].routes[panel.edges.index(edge)].points
+        for edge in ((0, 2), (0, 3), (1, 2))
+    )
+    assert first[:4] == second[:4] and first[-1] != second[-1]
+    assert other[0] != first[0]
+
+
 def test_cycles_and_edges_from_the_way_back_are_refused() -> None:
     with pytest.raises(ValueError, match="without cycles"):
         ranks_of(Panel(((10, 10),) * 2, ((0, 1), (1, 0))), {})
@@ -155,15 +183,22 @@ numbers = st.floats(-100, 100)
 
 
 @few
-@given(st.lists(st.tuples(numbers, st.floats(0.1, 4), st.floats(0, 20)), min_size=1, max_size=6))
-def test_nothing_nearer_keeps_apart(items: list[tuple[float, float, float]]) -> None:
+@given(
+    st.data(),
+    st.lists(st.tuples(numbers, st.floats(0.1, 4), st.floats(0, 20)), min_size=1, max_size=6),
+)
+def test_nothing_nearer_keeps_apart(
+    data: st.DataObject, items: list[tuple[float, float, float]]
+) -> None:
     wanted, weights, gaps = zip(*items, strict=True)
     gaps = gaps[1:]
 
     def cost(places) -> float:
         return sum(w * (x - p) ** 2 for w, x, p in zip(weights, wanted, places, strict=True))
 
-    found = nearest_apart(wanted, weights, gaps)
+    ends = data.draw(st.sampled_from([(-math.inf, math.inf), (0.0, sum(gaps)), (-5.0, 150.0)]))
+    found = nearest_apart(wanted, weights, gaps, *ends)
+    assert found[0] >= ends[0] - 1e-9 and found[-1] <= ends[1] + 1e-9
     for (left, right), gap in zip(itertools.pairwise(found), gaps, strict=True):
         assert right - left >= gap - 1e-9
     # Convex: moving any run of neighbours either way, as far as that is allowed, gains nothing.
@@ -173,7 +208,8 @@ def test_nothing_nearer_keeps_apart(items: list[tuple[float, float, float]]) -> 
                 place + shift if first <= number < last else place
                 for number, place in enumerate(found)
             ]
-            fits = all(
+            fits = moved[0] >= ends[0] and moved[-1] <= ends[1]
+            fits = fits and all(
                 right - left >= gap - 1e-12
                 for (left, right), gap in zip(itertools.pairwise(moved), gaps, strict=True)
             )

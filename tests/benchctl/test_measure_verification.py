@@ -78,6 +78,32 @@ def test_one_element_off_by_more_than_allowed_is_found(expected, row, column, re
     assert check.allowed == pytest.approx(allowed)
 
 
+class MovedEitherWay(FakeWorkload):
+    """`w` may be anywhere within 0.3 of float64, as Adam may move it; `y` is judged as usual."""
+
+    def tolerance(self, case, output):
+        return Tolerance(0.0, absolute=0.3) if output == "w" else Tolerance(1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_error_that_is_told_is_that_of_outputs_judged_relatively(precision):
+    exact = {"y": np.array([2.0, 4.0]), "w": np.array([-0.1])}
+    actual = {"y": np.array([2.0, 4.002]), "w": np.array([0.1])}
+    reference = Reference(exact, {})
+    arguments = (MovedEitherWay(), CASE, {"x": X}, precision)
+    right, _ = verify_outputs(actual, reference, *arguments)
+    assert [check.relative_error for check in right.checks] == pytest.approx([5e-4, 2.0])
+    assert right.ok and right.worst_relative_error == pytest.approx(5e-4)
+
+    spoilt = {**actual, "w": np.array([1e9])}
+    wrong, _ = verify_outputs(spoilt, reference, *arguments)
+    assert not wrong.ok and wrong.worst_relative_error > 1e9
+
+    alone = Reference({"w": exact["w"]}, {})
+    nothing_else, _ = verify_outputs(actual, alone, *arguments)
+    assert nothing_else.worst_relative_error == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_fails_even_beside_a_larger_error(bad):
     expected = np.zeros(12)

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchctl.report import numbers
+from benchctl.report.text import duration_words
 
 times = st.floats(min_value=1e-9, max_value=1e4)
 widths = st.floats(min_value=1e-6, max_value=2.0)
@@ -125,3 +126,19 @@ def test_no_end_of_an_interval_is_rounded_to_zero() -> None:
     unit = numbers.Unit("ms", 1e-3)
     assert numbers.format_interval(1.1e-3, (0.38e-3, 8e-3), unit) == "0.4 - 8.0"
     assert numbers.format_ratio_ends(1.1, (0.3, 2.6)) == "0.3 - 2.6"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "about 1 s"),
+        (89, "about 89 s"),
+        (240, "about 4 min"),
+        (7100, "about 118 min"),
+        (7200, "about 2 h"),
+        (47 * 3600, "about 47 h"),
+        (5 * 86400, "about 5 days"),
+    ],
+)
+def test_a_wait_is_told_in_a_unit_that_one_can_imagine(seconds: float, words: str) -> None:
+    assert duration_words(seconds) == words

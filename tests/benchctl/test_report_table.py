@@ -24,7 +24,7 @@ from benchctl.report.csv import run_csv
 from benchctl.report.markdown import run_markdown, table_markdown
 from benchctl.report.results import compact_table, result_table
 from benchctl.report.table import Column, Table, align, render_table
-from benchctl.report.text import run_lines
+from benchctl.report.text import checking_lines, run_lines
 
 words = st.text(st.sampled_from("abc 1.x漢字é|*－"), max_size=8).map(str.strip)
 
@@ -200,6 +200,17 @@ def test_csv_has_a_row_for_every_arm_and_reads_back() -> None:
     assert first["axis:expression"] == "product"
     assert first["verdict"] == "faster"
     assert float(first["compile_warm_seconds"]) == 0.012
+
+
+def test_what_many_engines_were_found_to_be_is_told_in_lines_that_fit() -> None:
+    few = ["static ok 5e-8", "numpy wrong"]
+    assert checking_lines(few) == ["  checking   static ok 5e-8   numpy wrong      against float64"]
+    many = [f"engine-{number} ok 5e-8" for number in range(40)]
+    lines = checking_lines(many)
+    assert max(map(len, lines)) <= 100 + len("      against float64") and len(lines) > 5
+    assert all(line.startswith(" " * len("  checking   ")) for line in lines[1:])
+    words = " ".join(lines).removesuffix("against float64").split()
+    assert words == ["checking", *" ".join(many).split()]
 
 
 def test_text_never_ends_lines_in_spaces() -> None:

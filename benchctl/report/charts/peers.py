@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from benchctl.compare.peers import YARDSTICK, is_peer, peer_names
 from benchctl.compare.summary import ArmSummary
 from benchctl.report import numbers
 from benchctl.report.charts import parts, style
 from benchctl.report.charts.chart import Chart, MissingChart, text_table
 from benchctl.report.findings import Interval
-from benchctl.report.peers import YARDSTICK, is_peer, peer_names
 from benchctl.report.published import Published
 from benchctl.report.sentences import interval_of
 from benchctl.report.table import Table

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from record_factory import EAGER, NUMPY, STATIC, FakeArm, make_case, make_run, wrong
 from rich.cells import cell_len
 
-from benchctl.compare.summary import CaseSummary, summarise
-from benchctl.plan.interpreters import INTERPRETERS
-from benchctl.plan.schedule import FRAMEWORKS, build_plan
-from benchctl.plan.suites import SuiteEntry
-from benchctl.report import case_tables
-from benchctl.report.case_tables import (
+from benchctl.compare import case_tables
+from benchctl.compare.case_tables import (
     IMPLEMENTATION,
     PARADIGM,
     CaseTables,
     implementation_summary,
     tables_of_run,
 )
+from benchctl.compare.peers import peer_names
+from benchctl.compare.summary import CaseSummary, summarise
+from benchctl.plan.interpreters import INTERPRETERS
+from benchctl.plan.schedule import FRAMEWORKS, build_plan
+from benchctl.plan.suites import SuiteEntry
 from benchctl.report.frameworks import TITLE, WIDTH, framework_lines, framework_table, frameworks_of
 from benchctl.report.markdown import run_markdown
-from benchctl.report.peers import peer_names
 from benchctl.report.text import run_lines
 from benchctl.stats.signed_rank import confidence_interval
 from benchctl.store.record import Run

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from benchctl.compare.findings import Notice
+from benchctl.compare.peers import YARDSTICK, is_peer, peer_names, with_peers
 from benchctl.compare.summary import CaseSummary, RunSummary, summarise, summarise_case
-from benchctl.report.peers import YARDSTICK, is_peer, peer_names, with_peers
 from benchctl.store.record import ArmResult, CaseResult, Plan, Run
 
 PARADIGM = "paradigm: our engines, on the same kernels or by hand"
@@ -40,6 +40,10 @@ class CaseTables:
             return (("", self.paradigm),)
         pairs = ((PARADIGM, self.paradigm), (IMPLEMENTATION, self.implementation))
         return tuple((title, each) for title, each in pairs if each is not None)
+
+    def own(self, arm_id: str) -> CaseSummary:
+        """The first table that an arm is compared in: of ours the paradigms, where there is one."""
+        return next((each for _, each in self.named if each.arm(arm_id)), self.everything)
 
     @property
     def warnings(self) -> tuple[Notice, ...]:

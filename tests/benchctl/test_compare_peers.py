@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from report_records import engines, make_run, vgg_cases, xyz_cases
 
+from benchctl.compare.peers import against_static, in_house
 from benchctl.plan.interpreters import INTERPRETERS
 from benchctl.report.build import draw_charts
 from benchctl.report.charts.chart import Chart, MissingChart
 from benchctl.report.charts.peers import draw
 from benchctl.report.html import frameworks_table, measured_parts
-from benchctl.report.peers import against_static, in_house
 from benchctl.report.published import load_published
 from benchctl.report.readme import END, ReadmeError, fill, make_source
 from benchctl.report.views import make_views
