@@ -103,12 +103,11 @@ class ThisMachine(FakeMachine):
     """Scripted times that count as measured here; a slowdown that was planted shows in them."""
 
     def __call__(self, plan):
-        planted = {
-            case: share
+        self.settings["ratios"] = {
+            case: 1 + share
             for case, arms in plan.settings.get(PLANTED, {}).items()
             for share in arms.values()
         }
-        self.settings["ratios"] = {case: 1 + share for case, share in planted.items()}
         return replace(super().__call__(plan), machine=machine_facts())
 
 
