@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +18,12 @@ def objects_of_earlier_modules_are_left_alone() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files_need_not_outlive_the_machine() -> Iterator[None]:
+    """Nothing waits for the disk: the tests of what is forced to it put calls of their own here."""
+    with pytest.MonkeyPatch.context() as patched:
+        # As strict about the descriptor as the real one.
+        patched.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)
+        yield

@@ -19,6 +19,12 @@ QUICK = {
 }
 """Plan settings under which a real worker's round takes little time."""
 
+QUICK_PROCESSES = {
+    "warm_up": {"min_seconds": 0.02, "limit_seconds": 5.0},
+    "sample": {"min_sample_seconds": 0.005, "round_seconds": 0.03},
+}
+"""Settings for steps of two milliseconds, that nothing has to warm up, in a process a round."""
+
 
 def fake_arm(name: str, **switches: object) -> ArmSpec:
     return ArmSpec(name, FAKE_ENGINE, "cpu", {key: str(value) for key, value in switches.items()})

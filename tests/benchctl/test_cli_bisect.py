@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from measure_plans import QUICK_PROCESSES
 from test_gate_revisions import git
 from test_measure_pairs import WORKLOAD
 
 from benchctl.cli import main
+from benchctl.gate import plans
 
-COMMITS = 5
+# The ends differ, the middle is as the good one, and what is left does not run.
+COMMITS = 4
 SLOW_FROM = 3
 BROKEN = 2
+ROUNDS = ("--rounds", "9", "--most-rounds", "18")
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commits 0 to 4 of one workload: from 3 on it takes twice as long, 2 does not run."""
+    """Commits 0 to 3 of one workload: 3 takes twice as long, 2 does not run."""
     folder = tmp_path / "project"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
@@ -33,12 +37,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         git(folder, "tag", f"state-{number}")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(plans, "MEASURE", {**plans.MEASURE, **QUICK_PROCESSES})
     return folder
 
 
 @pytest.mark.slow
 def test_the_commit_is_found_and_the_search_goes_on_where_it_was(project):
     arguments = ["bisect", "./mine.py", "--good", "state-0", "--engine", "numpy", "--json"]
+    arguments += ROUNDS
     result = CliRunner().invoke(main, arguments)
     assert result.stdout, result.stderr
     found = json.loads(result.stdout)

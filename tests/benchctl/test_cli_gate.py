@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
-from gate_runs import CASES, scripted_gate
+from gate_runs import CASES, FakeMachine, scripted_gate
+from measure_plans import QUICK_PROCESSES
 from test_gate_revisions import git
 from test_measure_pairs import WORKLOAD
 
@@ -22,10 +24,12 @@ from benchctl.gate.noise import (
     noise_floor,
     upper_bound,
 )
+from benchctl.measure.environment import machine_facts
+from benchctl.plan.planted import PLANTED
 from benchctl.report.gate import gate_document, gate_lines, gate_markdown, junit_xml
 from benchctl.store.errors import RecordError
 
-# Few rounds, for slowdowns that nobody could miss.
+# As few rounds as a gate takes, for slowdowns that nobody could miss.
 PROJECT = """
 [tool.benchctl]
 paths = ["."]
@@ -33,16 +37,9 @@ paths = ["."]
 [tool.benchctl.gate]
 cases = [{ workload = "./mine.py", engines = ["numpy"] }]
 screen_rounds = 6
-confirm_rounds = 8
+confirm_rounds = 7
 margin = 0.3
 """
-
-
-# Steps of two milliseconds that nothing has to warm up.
-QUICK_PROCESSES = {
-    "warm_up": {"min_seconds": 0.02, "limit_seconds": 5.0},
-    "sample": {"min_sample_seconds": 0.005, "round_seconds": 0.03},
-}
 
 
 def helper(seconds: float) -> str:
@@ -63,6 +60,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.setattr(plans, "MEASURE", {**plans.MEASURE, **QUICK_PROCESSES})
+    # Each control is two processes a round, and one tells whether the machine is disturbed.
+    monkeypatch.setattr(plans, "KINDS", plans.KINDS[:1])
     return folder
 
 
@@ -91,7 +90,9 @@ def test_a_planted_slowdown_is_found_and_told(project, monkeypatch):
 
 
 @pytest.mark.slow
-def test_aa_tells_whether_a_slowdown_on_purpose_is_found(project):
+def test_aa_tells_whether_a_slowdown_on_purpose_is_found(project, monkeypatch):
+    # On a disturbed machine nothing is found, as scripted gates show: this one has no controls.
+    monkeypatch.setattr(plans, "KINDS", ())
     result = invoke("aa", "--plant", "1.0", "--json", "--store", "store")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -100,23 +101,45 @@ def test_aa_tells_whether_a_slowdown_on_purpose_is_found(project):
     assert (power["share"], power["gates"], power["found"]) == (1.0, 1, 1)
 
 
+class ThisMachine(FakeMachine):
+    """Scripted times that count as measured here; a slowdown that was planted shows in them."""
+
+    def __call__(self, plan):
+        self.settings["ratios"] = {
+            case: 1 + share
+            for case, arms in plan.settings.get(PLANTED, {}).items()
+            for share in arms.values()
+        }
+        return replace(super().__call__(plan), machine=machine_facts())
+
+
 @pytest.mark.slow
-def test_unchanged_code_is_clean_and_aa_says_how_sure(project):
-    result = invoke("aa", "--store", "store")
+def test_unchanged_code_is_clean_and_aa_says_how_sure(project, monkeypatch):
+    monkeypatch.setattr("benchctl.cli.aa.measuring_into", lambda store: ThisMachine())
+    result = invoke("aa", "--gates", "3", "--store", "store")
     assert result.exit_code == 0, result.output
-    assert "1 A/A gates found 0 regressions" in result.stdout
+    assert "3 A/A gates found 0 regressions" in result.stdout
     result = invoke("gate", "--base", "HEAD", "--store", "store")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("CLEAN")
-    assert "1 A/A gates found 0 regressions" in result.stdout
+    assert "3 A/A gates found 0 regressions" in result.stdout
     assert git(project, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_aa_counts_which_planted_slowdowns_were_found(project, monkeypatch):
+    monkeypatch.setattr("benchctl.cli.aa.measuring_into", lambda store: ThisMachine())
+    for share, found in ((1.0, 2), (0.01, 0)):
+        result = invoke("aa", "--gates", "2", "--plant", str(share), "--json", "--store", "store")
+        assert result.exit_code == 0, result.output
+        powers = {each["share"]: each for each in json.loads(result.stdout)["planted"]}
+        assert (powers[share]["gates"], powers[share]["found"]) == (2, found)
 
 
 def test_a_dry_run_shows_the_plan_and_measures_nothing(project):
     result = invoke("gate", "--base", "HEAD", "--dry-run", "--store", "store")
     assert result.exit_code == 0, result.output
     assert "numpy~base, numpy~head" in result.stdout and "nothing was run" in result.stdout
-    assert "measured again, for 8 rounds" in result.stdout
+    assert "measured again, for 7 rounds" in result.stdout
     assert not (project / "store").exists()
     result = invoke("gate", "--base", "nowhere", "--dry-run")
     assert result.exit_code == 2 and "no revision 'nowhere'" in result.stderr
@@ -134,7 +157,7 @@ def test_errors_say_what_to_do(project):
 
 
 def test_too_few_rounds_are_refused(project):
-    (project / "pyproject.toml").write_text(PROJECT.replace("= 8", "= 4"))
+    (project / "pyproject.toml").write_text(PROJECT.replace("= 7", "= 4"))
     result = invoke("gate", "--base", "HEAD")
     assert result.exit_code == 2
     assert "needs at least 7 rounds, received 4" in result.stderr

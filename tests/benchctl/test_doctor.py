@@ -22,6 +22,21 @@ CUDA_13 = DriverFound((13, 0), 0, (DeviceFound("Test GPU", 80 * 2**30),))
 BLAS = {"name": "openblas", "api": "blas", "version": "0.3", "architecture": "Zen", "threads": 2}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def limits_are_measured_once():
+    """A process of its own measures them, for seconds."""
+    measure, found = machine.measure_limits, {}
+
+    def measured(threads, variables):
+        if threads not in found:
+            found[threads] = measure(threads, variables)
+        return found[threads]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(machine, "measure_limits", measured)
+        yield
+
+
 def by_name(checks):
     return {check.name: check for check in checks}
 

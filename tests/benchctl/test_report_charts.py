@@ -129,6 +129,18 @@ def test_pictures_are_the_same_bytes_for_the_same_data(tmp_path):
     assert "<dc:date>" not in pictures[0][1]
 
 
+def test_all_pictures_of_a_chart_have_its_parts_in_the_same_places(tmp_path):
+    figure = sizes.draw(only_view(slides_run()), PUBLISHED).figure
+    (axes,) = figure.axes
+    before = axes.get_position().bounds
+    svg_text(figure, "sizes", bare=True)
+    places = [axes.get_position().bounds]
+    write_png(figure, tmp_path / "sizes.png")
+    places.append(axes.get_position().bounds)
+    svg_text(figure, "sizes")
+    assert before != places[0] and places == [axes.get_position().bounds] * 2
+
+
 def test_drawing_leaves_pyplot_and_the_engines_alone():
     folder = Path(__file__).parent
     program = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import foreign_arrays
 import numpy as np
 import pytest
+from case_names import given_name
 
 from benchctl_engines.contract import EngineOptions
 from benchctl_engines.manual.array_module import array_module
@@ -56,7 +57,7 @@ def foreign_runner(workload, case, parameters, inputs, precision="fp32"):
     return runner
 
 
-@pytest.mark.parametrize(("workload", "given"), CASES, ids=str)
+@pytest.mark.parametrize(("workload", "given"), CASES, ids=given_name)
 def test_two_steps_give_the_same_bits_as_on_the_cpu(workload, given):
     case, parameters, inputs = drawn(workload, given)
     copies = {name: each.copy() for name, each in parameters.items()}

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from case_names import given_name
 from cuda_runs import OFF, PLAIN, assert_right, assert_same, drawn, emulated, prepared, stepped
 from emulator import EmulatedDriver
 from test_every_engine import CASES, SMALL_HEADS
@@ -124,7 +125,7 @@ def test_the_second_gpu_is_another(tmp_path):
             for layout, head in (("NCHW", "fc"), ("NHWC", "conv"))
         ),
     ],
-    ids=str,
+    ids=given_name,
 )
 def test_both_engines_agree_in_every_bit(workload, given, driver):
     case, parameters, inputs = drawn(workload, given)
@@ -172,7 +173,7 @@ def test_memory_that_died_is_not_read_again(driver):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("workload", "given"), [(Xyz(), XYZ), (Heads(), TRAINING)], ids=str)
+@pytest.mark.parametrize(("workload", "given"), [(Xyz(), XYZ), (Heads(), TRAINING)], ids=given_name)
 def test_a_step_allocates_nothing_copies_nothing_and_waits_once(way, workload, given, driver):
     engine, switches = WAYS[way]
     case, parameters, inputs = drawn(workload, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from case_names import given_name
 from cuda_runs import PLAIN, DriverClock, drawn, emulated, prepared
 
 from benchctl.measure.device_timing import DeviceRule, take_times
@@ -33,7 +34,7 @@ def driver():
 @pytest.mark.parametrize(
     ("engine", "switches"), [("eager", {}), ("static", {}), ("static", PLAIN)], ids=str
 )
-@pytest.mark.parametrize(("workload", "given"), [(Xyz(), {}), (Heads(), TRAINING)], ids=str)
+@pytest.mark.parametrize(("workload", "given"), [(Xyz(), {}), (Heads(), TRAINING)], ids=given_name)
 def test_the_figures_follow_from_the_launches(engine, switches, workload, given, driver):
     case, parameters, inputs = drawn(workload, given)
     runner = prepared(engine, workload, case, parameters, inputs, switches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import texts
+from compiled_texts import costs_of
 
 from benchctl_engines.devices.cuda import compiler, libraries
 from benchctl_engines.gpu.driver import DeviceError
@@ -42,8 +43,8 @@ extern "C" __global__ void __launch_bounds__(1024, 2) greedy(float* y, const flo
 
 def spills(text, architecture):
     """The kernels of a text that do not fit into the registers."""
-    made = compiler.compile_cubin(text, architecture)
-    return [f"{each.name}: {each.spill_bytes} bytes" for each in made.kernels if each.spill_bytes]
+    costs = costs_of(text, architecture)
+    return [f"{each.name}: {each.spill_bytes} bytes" for each in costs if each.spill_bytes]
 
 
 @pytest.mark.parametrize(

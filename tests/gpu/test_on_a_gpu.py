@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from case_names import given_name
 from cuda_runs import OFF, assert_right, assert_same, drawn, prepared, stepped
 from layer_workloads import SmallGan
 
@@ -62,7 +63,7 @@ CASES = [
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("workload", "given"), CASES, ids=str)
+@pytest.mark.parametrize(("workload", "given"), CASES, ids=given_name)
 def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
     found = load_engine(engine)
     for state in (found.availability("gpu"), precision_availability(found, precision)):
@@ -87,7 +88,7 @@ def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
     runner.close()
 
 
-@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=str)
+@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=given_name)
 def test_both_engines_agree_in_every_bit(workload, given):
     case, parameters, inputs = drawn(workload, given)
     own = prepared("eager", workload, case, parameters, inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from compiled_texts import costs_of
 from texts_products import product_texts
 
 from benchctl_engines.devices.cuda import compiler
@@ -19,6 +20,6 @@ TEXTS = [pytest.param(text, id=name) for name, text in product_texts()]
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("architecture", [75, 80, 90, 100])
 def test_registers_stay_within_a_budget(text, architecture):
-    for kernel in compiler.compile_cubin(text, architecture).kernels:
+    for kernel in costs_of(text, architecture):
         assert kernel.registers <= BUDGET, f"{kernel.name}: {kernel.registers}"
         assert not kernel.spill_bytes, f"{kernel.name}: {kernel.spill_bytes} bytes"
