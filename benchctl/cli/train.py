@@ -26,7 +26,7 @@ _OTHER_LOG = "choose another folder: --tensorboard DIR"
 
 
 @click.command()
-@click.argument("name", metavar="gan", type=click.Choice(["gan"]))
+@click.argument("name", metavar="WORKLOAD", type=click.Choice(["gan"]))
 @click.option(
     "--engine",
     type=click.Choice(["static", "eager"]),

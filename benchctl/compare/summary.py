@@ -286,8 +286,9 @@ def _case_notices(
 ) -> tuple[Notice, ...]:
     notices = []
     planned, planned_rounds = plan.reference_arm, rounds_of_case(plan, case.case.id)
-    has_planned = any(arm.arm.id == planned for arm in case.arms)
-    if reference is not None and has_planned and reference.arm.id != planned:
+    # What is n/a has its reason below the table, whose heading names the reference that it has.
+    failed = any(arm.arm.id == planned and arm.status != "unavailable" for arm in case.arms)
+    if reference is not None and failed and reference.arm.id != planned:
         details = {"planned": planned}
         notices.append(Notice(Finding.REFERENCE_MISSING, reference.arm.id, details))
     measured = [arm for arm in arms if arm.rounds]

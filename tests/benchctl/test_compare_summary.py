@@ -359,10 +359,11 @@ def test_a_reference_without_rounds_is_replaced_and_said_so() -> None:
     assert (case.winner.arm_id, case.winner.over_id) == ("static", "eager")
     (notice,) = [each for each in case.warnings if each.finding is Finding.REFERENCE_MISSING]
     assert notice.text == "the reference numpy was not measured: static stands in for it"
-    # A case that never had the plan's reference is not warned about.
-    other = only_case(make_arm("static", around(1e-3)), make_arm("eager", around(2e-3)))
-    assert other.reference_id == "static"
-    assert Finding.REFERENCE_MISSING not in [notice.finding for notice in other.warnings]
+    # A case that never had the plan's reference is not warned about, nor one that cannot have it.
+    ours = make_arm("static", around(1e-3)), make_arm("eager", around(2e-3))
+    for other in (only_case(*ours), only_case(*ours, make_arm("numpy", [], status="unavailable"))):
+        assert other.reference_id == "static"
+        assert Finding.REFERENCE_MISSING not in [notice.finding for notice in other.warnings]
 
 
 def test_a_quiet_run_has_no_warnings() -> None:
