@@ -122,7 +122,7 @@ case = {"elements": 4, "mode": "gradient"}
 options = {"switches": {"fault": "slow"}}
 workload = sys.argv[2]
 fields = {"workload": workload, "case": case, "parameter_seed": 1, "input_seed": 1}
-worker.post("prepare", 2.0, **fields, options=options)
+worker.post("prepare", 4.0, **fields, options=options)
 print(worker.pid, flush=True)
 print(sorted(worker.wait()), flush=True)
 worker.stop(5.0)
@@ -138,7 +138,7 @@ def test_standing_still_itself_is_not_the_workers_time(tmp_path, both):
     stopped = [psutil.Process(harness.pid), *([worker] if both else [])]
     for each in stopped:
         each.suspend()
-    time.sleep(3.0)
+    time.sleep(5.0)
     for each in reversed(stopped):
         each.resume()
     output, _ = harness.communicate(timeout=60)
