@@ -121,6 +121,17 @@ def slow(clock):
     return DeviceState(clock, 1e9)
 
 
+def test_a_clock_that_idling_lowered_is_raised_before_the_block_and_not_held_against_it():
+    found, issued, _ = watched(slow(0.345e9), slow(1e9))
+    assert found.marks == () and issued == watched(COOL)[1]
+
+
+def test_a_clock_that_stays_low_under_work_is_said_to_be():
+    found, issued, _ = watched(slow(0.345e9))
+    assert found.marks == ("the device ran at 34% of its default clock",)
+    assert issued == MOST_ATTEMPTS * watched(COOL)[1]
+
+
 @pytest.mark.parametrize(
     ("after", "usual", "expected"),
     [
