@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_a_table_of_one_case_says_what_was_found() -> None:
 def test_a_chart_is_a_picture_with_its_finding_as_text() -> None:
     text = fill(part("chart: sizes"), SOURCE)
     assert f"![{SOURCE.charts['sizes'].headline}](docs/pictures/sizes.png)" in text
+
+
+def test_a_run_on_a_gpu_changes_no_picture_of_others_and_has_its_own() -> None:
+    arms = tuple(replace(arm, device="gpu") for arm in RUN.plan.arms)
+    later = {"started_utc": "2099-01-01T00:00:00Z", "machine": {**RUN.machine, "id": "card"}}
+    on_gpu = replace(RUN, run_id="later", plan=replace(RUN.plan, arms=arms), **later)
+    alone = make_source(RUN, with_peers={"peers": RUN}).others["peers"]
+    both = make_source(RUN, with_peers={"peers": RUN, "gpu": on_gpu})
+    for source in (alone, both.others["peers"]):
+        assert [run.run_id for run in source.charts["sizes"].runs] == [RUN.run_id]
+    assert "(docs/pictures/sizes.png)" in fill(part("chart: sizes from=peers"), both)
+    assert "(docs/pictures/gpu-sizes.png)" in fill(part("chart: sizes from=gpu"), both)
 
 
 @settings(max_examples=25, deadline=None)
