@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from layer_workloads import SmallGan
 from benchctl.measure.clock import WallClock
 from benchctl.measure.device_timing import NEVER_AHEAD, DeviceRule, take_times
 from benchctl.measure.energy import EnergyRule, measure_energy
+from benchctl.measure.verification import load_reference, save_reference, verify_outputs
 from benchctl.plan.registry import load_engine
 from benchctl_engines.contract import EngineOptions, precision_availability
 from benchctl_engines.devices.availability import device_availability
@@ -22,6 +24,7 @@ from benchctl_engines.devices.cuda.limits import measure_device_limits
 from benchctl_engines.devices.cuda.opened import open_driver
 from benchctl_workloads.heads import Heads
 from benchctl_workloads.layout import Layout
+from benchctl_workloads.reference import reference_outputs
 from benchctl_workloads.vgg16 import Vgg16
 from benchctl_workloads.xyz import Xyz
 
@@ -34,6 +37,8 @@ ENGINES = ("static", "eager", "numpy", "torch")
 """Frameworks that compile take longer than all others: `benchctl verify` has them too."""
 
 VGG16 = {"width": 16, "image_size": 64, "batch": 3}
+# Sums in float64 are what the CPU does in these minutes: half a side is a quarter of them.
+TRAINED = {**VGG16, "image_size": 32, "mode": "training"}
 HEADS = {"width": 64, "channels": 16, "side": 3, "batch": 4}
 CASES = [
     *((Xyz(), {"size": size, "expression": "multiply_add"}) for size in ("3x4", "1000x1000")),
@@ -41,8 +46,9 @@ CASES = [
         (workload, {**given, "layout": layout})
         for layout in ("NCHW", "NHWC")
         for workload, given in (
-            *((Vgg16(), {**VGG16, "mode": mode}) for mode in ("inference", "training")),
-            *((Vgg16(), {**VGG16, "mode": mode, "head": "conv"}) for mode in ("training",)),
+            (Vgg16(), {**VGG16, "mode": "inference"}),
+            (Vgg16(), TRAINED),
+            (Vgg16(), {**TRAINED, "head": "conv"}),
             *((Heads(), {**HEADS, "mode": mode}) for mode in ("inference", "training")),
             *(
                 (Layout(), {"layer": layer, "image_size": 64, "direction": direction, "batch": 2})
@@ -54,10 +60,38 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def named(value):
+    """A workload or its axes in the name of a test."""
+    return "-".join(map(str, value.values())) if isinstance(value, dict) else value.name
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Folders with float64 results, each computed once for all engines and precisions."""
+    made = {}
+
+    def folder_of(key, workload, case, parameters, inputs):
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("reference")
+            exact = reference_outputs(workload, case, parameters, inputs, seed=3)
+            save_reference(made[key], exact, parameters)
+        return made[key]
+
+    return folder_of
+
+
+def assert_as(folder, outputs, workload, case, inputs, precision):
+    """As the harness judges it before it times anything."""
+    expected = load_reference(folder)
+    found, problems = verify_outputs(outputs, expected, workload, case, inputs, precision)
+    assert found.ok, problems
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("workload", "given"), CASES, ids=str)
-def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
+@pytest.mark.parametrize(("workload", "given"), CASES, ids=named)
+def test_every_engine_is_right(workload, given, engine, precision, references):
+    """The first step, and one on other inputs; after training, where it went in strict float32."""
     found = load_engine(engine)
     for state in (found.availability("gpu"), precision_availability(found, precision)):
         if not state.ok:
@@ -72,16 +106,22 @@ def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
     runner.build()
     runner.compile()
     first = stepped(runner)
-    assert_right(first, workload, case, parameters, inputs, tmp_path / "first", precision)
-    between = {name: first.get(f"parameter/{name}", each) for name, each in parameters.items()}
-    _, _, others = drawn(workload, given, seed=6)
-    runner.load(others)
-    second = stepped(runner)
-    assert_right(second, workload, case, between, others, tmp_path / "second", precision)
+    key = (workload.name, *case.items())
+    folder = references((*key, "first"), workload, case, parameters, inputs)
+    assert_as(folder, first, workload, case, inputs, precision)
+    trains = workload.step(case) == "training"
+    if not trains or precision == "fp32":
+        between = {name: first.get(f"parameter/{name}", each) for name, each in parameters.items()}
+        _, _, others = drawn(workload, given, seed=6)
+        runner.load(others)
+        second = stepped(runner)
+        key = (*key, "second", engine if trains else "")
+        folder = references(key, workload, case, between, others)
+        assert_as(folder, second, workload, case, others, precision)
     runner.close()
 
 
-@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=str)
+@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=named)
 def test_both_engines_agree_in_every_bit(workload, given):
     case, parameters, inputs = drawn(workload, given)
     own = prepared("eager", workload, case, parameters, inputs)
@@ -125,6 +165,7 @@ def test_a_hundred_replays_with_changed_inputs_use_no_more_memory():
     for _ in range(3):
         assert_same(stepped(recorded), stepped(plain))
     driver = open_driver(0)
+    gc.collect()
     used, _ = driver.memory_in_use()
     for seed in range(100):
         _, _, others = drawn(Heads(), {**HEADS, "mode": "training"}, seed)
@@ -141,10 +182,12 @@ def test_eager_memory_is_flat_from_step_to_step():
     runner = prepared("eager", Vgg16(), case, parameters, inputs)
     for _ in range(3):
         runner.step()
+    gc.collect()
     used, _ = open_driver(0).memory_in_use()
     for _ in range(20):
         runner.step()
-    assert open_driver(0).memory_in_use()[0] == used
+    # What earlier tests left may go meanwhile.
+    assert open_driver(0).memory_in_use()[0] <= used
 
 
 def test_the_spin_holds_the_device_for_about_as_long_as_asked():
