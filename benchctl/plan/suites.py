@@ -304,7 +304,7 @@ GPU_QUICK = Suite(
                 for engine in ("static", "torch")
             ),
             rounds=7,
-            measure=_ON_GPU,
+            measure={**_ON_GPU, "energy": True, "energy_rule": {"blocks": 2}},
         ),
         SuiteEntry(
             "vgg16",

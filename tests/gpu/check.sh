@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in less than 8 minutes: a look at the machine, one workload verified by
 # the command line, the suite `gpu-quick` (every arm is checked against float64 before it is timed,
-# the long training step excepted), all tests of a card, a profile with its roofline, and energy.
+# the long training step excepted; energy is measured for some), all tests of a card, and a profile
+# with its roofline.
 #
 #   tests/gpu/check.sh [-a ARCHIVE] [FOLDER [PART...]]
 #
 # FOLDER (default gpu-check) gets a log of each part, the records, and `gpu.jsonl`, the run of the
 # suite. ARCHIVE, a .tar.gz, gets the whole folder after each part, so that a machine that goes away
-# leaves what was done. PART is one of doctor verify suite tests profile energy (default: all of them,
-# in this order), or compiled: torch.compile beside static, which takes minutes and is left out.
+# leaves what was done. PART is one of doctor verify suite tests profile (default: all of them, in
+# this order), or compiled: torch.compile beside static, which takes minutes and is left out.
 #
 # Nothing is installed and nothing is fetched: the checkout need not be installed, and what it needs is
 # named where it is missing. Each part has a share of the time; one that fails does not stop the
@@ -24,12 +25,12 @@ done
 shift $((OPTIND - 1))
 folder=$(realpath -m "${1:-gpu-check}")
 [ $# -gt 0 ] && shift
-parts=${*:-doctor verify suite tests profile energy}
+parts=${*:-doctor verify suite tests profile}
 for each in $parts; do
     case $each in
-    doctor | verify | suite | tests | profile | energy | compiled) ;;
+    doctor | verify | suite | tests | profile | compiled) ;;
     *)
-        echo "expected parts among doctor verify suite tests profile energy compiled, received $each" >&2
+        echo "expected parts among doctor verify suite tests profile compiled, received $each" >&2
         exit 2
         ;;
     esac
@@ -93,15 +94,13 @@ quick() { # NAME SECONDS ARGUMENTS...: a run whose record is kept under its name
     pack
 }
 
-lines=40 part doctor 30 "$python" -m benchctl doctor
-part verify 25 "$python" -m benchctl verify xyz --device gpu -a size=3x4 \
+lines=40 part doctor 40 "$python" -m benchctl doctor
+part verify 40 "$python" -m benchctl verify xyz --device gpu -a size=3x4 \
     --engine static --engine eager --engine numpy --engine torch
-lines=60 quick suite 250 gpu-quick --budget 230s
-lines=30 part tests 100 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 60
+lines=60 quick suite 270 gpu-quick --budget 250s
+lines=30 part tests 100 "$python" -m pytest -m gpu tests/gpu -ra -p no:cacheprovider --timeout 90
 lines=40 part profile 30 "$python" -m benchctl profile vgg16 --steps 5 --store "$folder" \
     -a mode=inference -a batch=16 -a layout=NHWC --engine static@gpu/tf32 --engine static@gpu/fp16
-lines=20 quick energy 45 vgg16 --engine static@gpu --energy --rounds 2 \
-    -a mode=inference -a batch=1
 lines=40 quick compiled 280 vgg16 --engine static@gpu --engine static:autotune=on@gpu \
     --engine torch@gpu --engine torch-compile@gpu --budget 240s \
     -a mode=inference -a batch=16 -a layout=NHWC

@@ -21,7 +21,7 @@ from benchctl.plan.registry import load_workload
 from benchctl_engines.devices.availability import device_availability
 
 SCRIPT = Path(__file__).with_name("check.sh")
-DEFAULT = ("doctor", "verify", "suite", "tests", "profile", "energy")
+DEFAULT = ("doctor", "verify", "suite", "tests", "profile")
 WITHOUT_GPU = not device_availability("gpu").ok
 
 STAND_IN = """#!/usr/bin/env bash
@@ -91,7 +91,6 @@ def test_every_part_is_run_and_packed(tmp_path, commands):
         "-m benchctl run",
         "-m pytest -m",
         "-m benchctl profile",
-        "-m benchctl run",
     ]
     with tarfile.open(archive) as packed:
         names = packed.getnames()
@@ -102,7 +101,7 @@ def test_every_part_is_run_and_packed(tmp_path, commands):
 def test_what_it_asks_of_the_command_line_can_be_planned(tmp_path, commands):
     asked = commands(tmp_path / "made", *DEFAULT, "compiled")
     lines = [line[2:] for line in asked if line[1] == "benchctl" and line[2] != "show"]
-    assert len(lines) == 6
+    assert len(lines) == 5
     for verb, *arguments in lines:
         command = main.get_command(None, verb)
         given = command.make_context(verb, list(arguments)).params
