@@ -233,6 +233,12 @@ _GPU_ARMS = tuple(
     for precision in ("", "/tf32", "/fp16")
     for engine in ("static", "eager", "torch")
 )
+# What torch has to be asked for, and what makes our strict float32 its own Winograd's.
+_GPU_COMPILED = tuple(
+    f"{engine}@gpu{precision}"
+    for precision in ("", "/tf32")
+    for engine in ("static:autotune=on", "torch-compile")
+)
 
 GPU = Suite(
     name="gpu",
@@ -260,7 +266,7 @@ GPU = Suite(
         SuiteEntry(
             "vgg16",
             {"layout": LAYOUTS, "batch": ("1", "16"), "head": ("fc",), "mode": ("inference",)},
-            arms=_GPU_ARMS,
+            arms=(*_GPU_ARMS, *_GPU_COMPILED),
             rounds=9,
             measure=_ON_GPU,
         ),
@@ -268,7 +274,7 @@ GPU = Suite(
         SuiteEntry(
             "vgg16",
             {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
-            arms=_GPU_ARMS,
+            arms=(*_GPU_ARMS, *_GPU_COMPILED),
             rounds=9,
             measure={**_ON_GPU, "check_steps": 1},
         ),
@@ -279,7 +285,7 @@ GPU = Suite(
 # question, those that take the CPU long to check are checked by the tests, on fewer images.
 GPU_QUICK = Suite(
     name="gpu-quick",
-    summary="the first answers of a GPU, in about four minutes: static, eager and torch",
+    summary="the first answers of a GPU that is there for minutes: static, eager and torch",
     entries=(
         SuiteEntry(
             "xyz",
