@@ -26,10 +26,10 @@ class DeviceSummary:
     wall: float | None
     issue: float | None
     replay: float | None
-    copy_in: float | None
     host_share: float | None
     marks: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
+    copy_in: float | None = None
 
     @property
     def launch_bound(self) -> bool:

@@ -157,9 +157,9 @@ class DeviceTimes:
     wall: tuple[float, ...] = ()
     issue: tuple[float, ...] = ()
     replay: tuple[float, ...] = ()
-    copy_in: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
     phases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    copy_in: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ def test_device_times_come_back_from_a_file_and_old_rounds_have_none():
 
     from benchctl.store.fields import Fields
 
-    times = DeviceTimes((1e-6, 2e-6), (1e-6,), (5e-6,), (4e-6,), (), (3e-6,), ("a mark",))
+    times = DeviceTimes((1e-6, 2e-6), (1e-6,), (5e-6,), (4e-6,), (), ("a mark",), copy_in=(3e-6,))
     rounds = {"a": ArmRound(0, (1e-3,), 1, device=times), "b": ArmRound(0, (1e-3,), 1)}
     document = json.loads(json.dumps(round_document("case", 0, rounds)))
     assert "device" not in document["arms"]["b"]
@@ -203,8 +203,8 @@ def run_on_a_gpu():
 
     arms = (FakeArm("static@gpu", 2e-5), FakeArm("eager@gpu", 9e-5), FakeArm("numpy", 4e-5))
     times = {
-        "static@gpu": DeviceTimes((18e-6,), (16e-6,), (20e-6,), (4e-6,), (17e-6,), (7e-6,)),
-        "eager@gpu": DeviceTimes((19e-6,), (17e-6,), (90e-6,), (80e-6,), marks=("it was hot",)),
+        "static@gpu": DeviceTimes((18e-6,), (16e-6,), (20e-6,), (4e-6,), (17e-6,), copy_in=(7e-6,)),
+        "eager@gpu": DeviceTimes((19e-6,), (17e-6,), (90e-6,), (80e-6,), (), ("it was hot",)),
     }
     run = make_run(arms=arms)
     (case,) = run.cases
