@@ -29,6 +29,7 @@ class DeviceSummary:
     host_share: float | None
     marks: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
+    copy_in: float | None = None
 
     @property
     def launch_bound(self) -> bool:
@@ -50,6 +51,7 @@ def summarise_device(result: ArmResult) -> DeviceSummary | None:
         wall=wall,
         issue=_median(each.issue for each in rounds),
         replay=_median(each.replay for each in rounds),
+        copy_in=_median(each.copy_in for each in rounds),
         host_share=share,
         marks=tuple(dict.fromkeys(mark for each in rounds for mark in each.marks)),
         phases={name: each for name, each in phases.items() if each is not None},

@@ -191,6 +191,8 @@ class _Ahead:
 
 LEAST_OF_DEFAULT_CLOCK = 0.75
 LEAST_OF_USUAL_CLOCK = 0.9
+WAKING_SECONDS = 0.1
+"""How long a card that lowered its clock while it was idle is kept busy before it is judged."""
 PAUSE_SECONDS = 0.05
 MOST_ATTEMPTS = 4
 
@@ -223,6 +225,16 @@ def judge(before: DeviceState, after: DeviceState, usual_hertz: float | None) ->
     return Judgement(True, tuple(words))
 
 
+def awake(device: DeviceClock) -> DeviceState:
+    """What the sensors say before a block; a clock that idling has lowered is raised first."""
+    state = device.state()
+    if judge(state, state, None).keep or state.spoiling:
+        return state
+    device.spin(WAKING_SECONDS)
+    device.synchronize()
+    return device.state()
+
+
 def clocks_of(*states: DeviceState) -> list[float]:
     """The clocks that are told."""
     return [each.clock_hertz for each in states if each.clock_hertz is not None]
@@ -239,7 +251,7 @@ class Watch:
         """The block's samples, those of the last attempt where none could be kept."""
         pause_seconds = PAUSE_SECONDS
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            before = device.state()
+            before = awake(device)
             times = take()
             after = device.state()
             usual = statistics.median(self._clocks) if self._clocks else None

@@ -95,6 +95,7 @@ class WorkerService:
         self._batches: list[Inputs] = []
         self._precision = STRICT
         self._watch: Any = None
+        self._copy_seconds: tuple[float, ...] = ()
         self._fed: FedStep | None = None
         self._input_seed = 0
         self._steady = False
@@ -302,7 +303,8 @@ class WorkerService:
 
         if self._watch is None:
             self._watch = Watch(self._clock)
-        return asdict(measure_device(runner, self._clock, self._watch))
+        found = measure_device(runner, self._clock, self._watch)
+        return asdict(replace(found, copy_in=self._copy_seconds))
 
     def do_energy(self, rule: Mapping[str, Any]) -> Message:
         """What steady steps cost in energy; a problem where the engine is on no GPU."""
@@ -447,9 +449,16 @@ class WorkerService:
         return draw_batches(self._workload, self._case, np.random.default_rng(seed))
 
     def _load_batches(self) -> None:
+        """Bring the inputs to where a step reads them; on a device that is timed apart."""
+        from benchctl_engines.contract import AsynchronousRunner
+
         runner, _ = self._prepared()
         several: Any = self._batches
+        start = self._clock.now_ns()
         runner.load(several if len(several) > 1 else several[0])
+        if isinstance(runner, AsynchronousRunner):
+            runner.device_clock().synchronize()
+            self._copy_seconds = (seconds_since(self._clock, start),)
 
     def _of_all_batches(
         self,

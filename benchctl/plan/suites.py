@@ -223,11 +223,21 @@ LAYERS = Suite(
 
 # One process an arm: on a GPU it takes seconds to start, and the device is the same for all. Each
 # precision is compared with torch at the same.
-_ON_GPU = {"cold": False, "warm_up": {"min_seconds": 0.3, "limit_seconds": 3.0}}
+_ON_GPU = {
+    "cold": False,
+    "restart_every": 100,
+    "warm_up": {"min_seconds": 0.3, "limit_seconds": 3.0},
+}
 _GPU_ARMS = tuple(
     f"{engine}@gpu{precision}"
     for precision in ("", "/tf32", "/fp16")
     for engine in ("static", "eager", "torch")
+)
+# What torch has to be asked for, and what makes our strict float32 its own Winograd's.
+_GPU_COMPILED = tuple(
+    f"{engine}@gpu{precision}"
+    for precision in ("", "/tf32")
+    for engine in ("static:autotune=on", "torch-compile")
 )
 
 GPU = Suite(
@@ -256,7 +266,7 @@ GPU = Suite(
         SuiteEntry(
             "vgg16",
             {"layout": LAYOUTS, "batch": ("1", "16"), "head": ("fc",), "mode": ("inference",)},
-            arms=_GPU_ARMS,
+            arms=(*_GPU_ARMS, *_GPU_COMPILED),
             rounds=9,
             measure=_ON_GPU,
         ),
@@ -264,9 +274,57 @@ GPU = Suite(
         SuiteEntry(
             "vgg16",
             {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
-            arms=_GPU_ARMS,
+            arms=(*_GPU_ARMS, *_GPU_COMPILED),
             rounds=9,
             measure={**_ON_GPU, "check_steps": 1},
+        ),
+    ),
+)
+
+# The answers that are asked for first, for a card that is there for minutes: every case is of one
+# question, those that take the CPU long to check are checked by the tests, on fewer images.
+GPU_QUICK = Suite(
+    name="gpu-quick",
+    summary="the first answers of a GPU that is there for minutes: static, eager and torch",
+    entries=(
+        SuiteEntry(
+            "xyz",
+            {"size": ("3x4",)},
+            arms=("static@gpu", "static:capture=off@gpu", "eager@gpu", "torch@gpu"),
+            rounds=7,
+            measure=_ON_GPU,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NCHW",), "batch": ("16",), "mode": ("inference",)},
+            arms=("static@gpu", "static:autotune=on@gpu", "eager@gpu", "torch@gpu"),
+            rounds=7,
+            measure=_ON_GPU,
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NHWC",), "batch": ("16",), "mode": ("inference",)},
+            arms=tuple(
+                f"{engine}@gpu/{precision}"
+                for precision in ("tf32", "fp16")
+                for engine in ("static", "torch")
+            ),
+            rounds=7,
+            measure={**_ON_GPU, "energy": True, "energy_rule": {"blocks": 2}},
+        ),
+        SuiteEntry(
+            "vgg16",
+            {"layout": ("NHWC",), "batch": ("32",), "mode": ("training",)},
+            arms=("static@gpu", "torch@gpu", "static@gpu/tf32", "torch@gpu/tf32"),
+            rounds=7,
+            measure={**_ON_GPU, "check_outputs": False},
+        ),
+        SuiteEntry(
+            "layout",
+            {"layer": ("conv3_2",), "layout": LAYOUTS, "batch": ("16",)},
+            arms=("static@gpu", "static@gpu/tf32", "static@gpu/fp16"),
+            rounds=7,
+            measure=_ON_GPU,
         ),
     ),
 )
@@ -288,7 +346,7 @@ SMOKE = Suite(
     ),
 )
 
-_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, LAYERS, DCGAN, GPU)}
+_SUITES = {each.name: each for each in (SLIDES, SMOKE, PEERS, LAYERS, DCGAN, GPU, GPU_QUICK)}
 
 
 def suite_names() -> list[str]:

@@ -17,6 +17,7 @@ _FIGURES = (
     ("wall", "wall"),
     ("host issue", "issue"),
     ("replay", "replay"),
+    ("copy in", "copy_in"),
 )
 
 

@@ -58,7 +58,8 @@ class ReadmeError(Exception):
 class Source:
     """What the parts are made of: one run, its summary and its charts by name.
 
-    `others` are further runs, by the name that `from=` gives them.
+    `others` are further runs, by the name that `from=` gives them. Names of pictures begin with
+    `prefix`.
     """
 
     run: Run
@@ -66,6 +67,11 @@ class Source:
     charts: Mapping[str, Chart]
     reference: Path = REFERENCE
     others: Mapping[str, Source] = field(default_factory=dict)
+    prefix: str = ""
+
+    def picture(self, chart: str) -> str:
+        """The name of a chart's file, without its ending."""
+        return f"{self.prefix}{chart}"
 
 
 def make_source(
@@ -76,15 +82,27 @@ def make_source(
     `with_peers` are the runs with frameworks, by the name that `from=` gives them.
     """
     found = with_peers or {}
-    # One picture of all of them, each case as it was measured last.
-    charts = _charts_of(*found.values())
+    # One picture of all of them, each case as it was measured last; those on a GPU have their own.
+    charts = {
+        on_gpu: _charts_of(*(each for each in found.values() if is_on_gpu(each) == on_gpu))
+        for on_gpu in (False, True)
+    }
     others = {
         name: Source(
-            other, implementation_summary(other), charts, REFERENCE.with_name(f"{name}.jsonl")
+            other,
+            implementation_summary(other),
+            charts[is_on_gpu(other)],
+            REFERENCE.with_name(f"{name}.jsonl"),
+            prefix="gpu-" if is_on_gpu(other) else "",
         )
         for name, other in found.items()
     }
     return Source(run, summarise(run), _charts_of(run), reference, others)
+
+
+def is_on_gpu(run: Run) -> bool:
+    """Whether some arm of a run was on a GPU."""
+    return any(arm.device != "cpu" for arm in run.plan.arms)
 
 
 def _charts_of(*runs: Run) -> dict[str, Chart]:
@@ -186,7 +204,9 @@ def _chart(words: str, source: Source) -> list[str]:
             f"chart: {words} expected a chart that the run has data for ({drawn}); "
             "benchctl run slides measures them all"
         )
-    return [f"![{escape(chart.headline)}]({(PICTURES / chart.name).as_posix()}.png)"]
+    return [
+        f"![{escape(chart.headline)}]({(PICTURES / source.picture(chart.name)).as_posix()}.png)"
+    ]
 
 
 def _frameworks(words: str, source: Source) -> list[str]:
@@ -238,7 +258,8 @@ def update_documents(root: Path) -> tuple[Path, ...]:
     written = dict.fromkeys(write_demonstration(source.run, root / DEMONSTRATION))
     for words in charts_named(text):
         name, owner = _choose_source(words, source)
-        written |= dict.fromkeys(write_pictures(owner.charts[name], root / PICTURES, name))
+        picture = owner.picture(name)
+        written |= dict.fromkeys(write_pictures(owner.charts[name], root / PICTURES, picture))
     readme.write_text(text, encoding="utf-8")
     return (readme, *written, write_claims_page(root))
 

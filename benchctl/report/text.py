@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -30,6 +31,8 @@ CELL_GAP = "   "
 HEADING_WIDTH = 100
 # More cases of one workload than this are shown one a row.
 MOST_FULL_TABLES = 3
+# As the in-house engines note it, `device_words` in their devices/cuda/opening.py.
+_ON_CARD = re.compile(r"on (.+) \(gpu:\d+, compute capability ")
 
 
 def run_lines(summary: RunSummary, full: bool = False) -> list[str]:
@@ -202,12 +205,24 @@ def workload_words(workload: str) -> str:
 
 
 def machine_words(run: Run) -> str:
-    """`AMD EPYC 9R14, 2 threads, OpenBLAS 0.3.31 SkylakeX`."""
+    """`AMD EPYC 9R14, 2 threads, OpenBLAS 0.3.31 SkylakeX`; a GPU that was used comes first."""
     count = run.plan.threads
     # Results of other tools do not say how many.
     threads = f"{count} thread{'' if count == 1 else 's'}" if count else ""
-    parts = [str(run.machine.get("cpu", "")), threads, blas_words(run)]
+    parts = [*cards_of(run), str(run.machine.get("cpu", "")), threads, blas_words(run)]
     return ", ".join(part for part in parts if part)
+
+
+def cards_of(run: Run) -> list[str]:
+    """The names of the GPUs that its arms ran on, from the words of the in-house engines."""
+    notes = (
+        note
+        for case in run.cases
+        for result in case.arms
+        if result.arm.device != "cpu"
+        for note in result.notes
+    )
+    return list(dict.fromkeys(found[1] for note in notes if (found := _ON_CARD.match(note))))
 
 
 def blas_words(run: Run) -> str:

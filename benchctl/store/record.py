@@ -151,8 +151,9 @@ class DeviceTimes:
     `cold` and `warm` are device time between two marks, issued behind a spinning kernel, with the
     device's cache flushed before or not; `wall` is issue and synchronisation on an idle, warm
     device; `issue` is the host's part alone; `replay` is one of many recorded steps in a row, none
-    where a step is no recording. `marks` are sentences on what disturbed them. `phases` has device
-    time of "forward", "backward" and "update", launched one by one, where a step has several.
+    where a step is no recording. `copy_in` is what bringing a step's inputs to the device took, no
+    part of a step. `marks` are sentences on what disturbed them. `phases` has device time of
+    "forward", "backward" and "update", launched one by one, where a step has several.
     """
 
     cold: tuple[float, ...] = ()
@@ -162,6 +163,7 @@ class DeviceTimes:
     replay: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
     phases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    copy_in: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from benchctl.store.record import (
 
 NANOSECONDS = 1e9
 PHASES = ("import", "build", "compile", "first_run")
-DEVICE_TIMES = ("cold", "warm", "wall", "issue", "replay")
+DEVICE_TIMES = ("cold", "warm", "wall", "issue", "replay", "copy_in")
 
 
 @dataclass(frozen=True, slots=True)

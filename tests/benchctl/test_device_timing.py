@@ -157,6 +157,17 @@ def slow(clock):
     return DeviceState(clock, 1e9)
 
 
+def test_a_clock_that_idling_lowered_is_raised_before_the_block_and_not_held_against_it():
+    found, issued, _ = watched(slow(0.345e9), slow(1e9))
+    assert found.marks == () and issued == watched(COOL)[1]
+
+
+def test_a_clock_that_stays_low_under_work_is_said_to_be():
+    found, issued, _ = watched(slow(0.345e9))
+    assert found.marks == ("the device ran at 34% of its default clock",)
+    assert issued == MOST_ATTEMPTS * watched(COOL)[1]
+
+
 @pytest.mark.parametrize(
     ("after", "usual", "expected"),
     [
@@ -202,7 +213,7 @@ def test_device_times_come_back_from_a_file_and_old_rounds_have_none():
 
     from benchctl.store.fields import Fields
 
-    times = DeviceTimes((1e-6, 2e-6), (1e-6,), (5e-6,), (4e-6,), (), ("a mark",))
+    times = DeviceTimes((1e-6, 2e-6), (1e-6,), (5e-6,), (4e-6,), (), ("a mark",), copy_in=(3e-6,))
     rounds = {"a": ArmRound(0, (1e-3,), 1, device=times), "b": ArmRound(0, (1e-3,), 1)}
     document = json.loads(json.dumps(round_document("case", 0, rounds)))
     assert "device" not in document["arms"]["b"]
@@ -228,7 +239,7 @@ def run_on_a_gpu():
 
     arms = (FakeArm("static@gpu", 2e-5), FakeArm("eager@gpu", 9e-5), FakeArm("numpy", 4e-5))
     times = {
-        "static@gpu": DeviceTimes((18e-6,), (16e-6,), (20e-6,), (4e-6,), (17e-6,)),
+        "static@gpu": DeviceTimes((18e-6,), (16e-6,), (20e-6,), (4e-6,), (17e-6,), copy_in=(7e-6,)),
         "eager@gpu": DeviceTimes((19e-6,), (17e-6,), (90e-6,), (80e-6,), (), ("it was hot",)),
     }
     run = make_run(arms=arms)
@@ -250,8 +261,8 @@ def test_a_run_on_a_gpu_has_a_table_of_its_own_and_says_what_is_launch_bound():
 
     summary = summarise(run_on_a_gpu())
     lines = [" ".join(line.split()) for line in run_lines(summary)]
-    assert "static@gpu fp32 18 us 16 us 20 us 4.0 us 17 us 20% device" in lines
-    assert "eager@gpu fp32 19 us 17 us 90 us 80 us - 81% launching" in lines
+    assert "static@gpu fp32 18 us 16 us 20 us 4.0 us 17 us 7.0 us 20% device" in lines
+    assert "eager@gpu fp32 19 us 17 us 90 us 80 us - - 81% launching" in lines
     text = "\n".join(run_lines(summary))
     assert "eager@gpu is launch-bound" in text and "eager@gpu: it was hot." in text
     assert sum("numpy" in line and "device" in line for line in lines) == 0

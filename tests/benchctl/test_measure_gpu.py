@@ -13,6 +13,7 @@ from measure_plans import (
     results_of,
     virtual_settings,
 )
+from virtual_device import VirtualDevice
 
 from benchctl.measure.case_run import CONTEXT_BYTES
 from benchctl.measure.clock import VirtualClock
@@ -103,3 +104,26 @@ def test_energy_of_arms_that_take_turns_is_measured_in_a_new_process(tmp_path):
     assert processes(results) == {"a@gpu": [0, 1], "b@gpu": [0, 1]}
     assert all("no access to a GPU's clock" in each.energy.problem for each in results.values())
     assert all(each.status == "ok" for each in results.values())
+
+
+def test_bringing_the_inputs_to_a_device_is_timed_apart_and_waited_for(tmp_path, monkeypatch):
+    """A copy is issued and done later: only with a wait is it the copy's time."""
+    made = OnGpu.prepare
+
+    def with_a_clock(self, *arguments):
+        runner = made(self, *arguments)
+        device, load = VirtualDevice(self._clock), runner.load
+
+        def loaded(inputs):
+            load(inputs)
+            device.work(1e-3)
+
+        runner.issue, runner.load = runner.step, loaded
+        runner.device_clock, runner.replays = (lambda: device), (lambda: False)
+        return runner
+
+    monkeypatch.setattr(OnGpu, "prepare", with_a_clock)
+    _, results = run_on_gpu(tmp_path, GIBIBYTE, ("a@gpu",))
+    for taken in results["a@gpu"].rounds:
+        assert taken.device.copy_in == pytest.approx((1e-3,), rel=1e-2)
+        assert max(taken.device.wall) < 1e-3

@@ -29,6 +29,7 @@ class FakeEngine:
         return {
             "entry": Switch("session", ("session", "callable"), "how a step is called"),
             "capture": Switch("on", ("on", "off"), "replay a recorded step"),
+            "autotune": Switch("off", ("on", "off"), "measure kernels"),
         }
 
 
@@ -149,11 +150,13 @@ def test_a_suite_is_a_plan_of_the_real_engines_and_workloads(name: str) -> None:
         "layers": {"layout"},
         "dcgan": {"gan"},
         "gpu": {"xyz", "layout", "vgg16"},
+        "gpu-quick": {"xyz", "layout", "vgg16"},
     }
     workloads = of_some.get(name, everything)
     assert {case.workload for case in plan.cases} == workloads
+    ours = {"gpu": "numpy@gpu", "gpu-quick": "static@gpu"}
     reference = "numpy" if "xyz" in workloads else "static"
-    assert plan.reference_arm == (f"{reference}@gpu" if name == "gpu" else reference)
+    assert plan.reference_arm == ours.get(name, reference)
     for case in plan.cases:
         rivals = max(1, len(arms_of_case(plan, case.id)) - 1)
         assert rounds_of_case(plan, case.id) >= minimum_rounds(0.95, rivals)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,9 @@ from report_records import engines, make_run, slides_run, xyz_cases
 
 from benchctl.report import readme
 from benchctl.report.readme import END, ReadmeError, fill, make_source, parts
+from benchctl.report.text import machine_words
+from benchctl_engines.devices.cuda.opening import device_words
+from benchctl_engines.gpu.driver import DeviceFacts
 
 RUN = slides_run()
 SOURCE = make_source(RUN)
@@ -49,6 +54,34 @@ def test_a_table_of_one_case_says_what_was_found() -> None:
 def test_a_chart_is_a_picture_with_its_finding_as_text() -> None:
     text = fill(part("chart: sizes"), SOURCE)
     assert f"![{SOURCE.charts['sizes'].headline}](docs/pictures/sizes.png)" in text
+
+
+def test_a_run_on_a_gpu_changes_no_picture_of_others_and_has_its_own() -> None:
+    arms = tuple(replace(arm, device="gpu") for arm in RUN.plan.arms)
+    later = {"started_utc": "2099-01-01T00:00:00Z", "machine": {**RUN.machine, "id": "card"}}
+    on_gpu = replace(RUN, run_id="later", plan=replace(RUN.plan, arms=arms), **later)
+    alone = make_source(RUN, with_peers={"peers": RUN}).others["peers"]
+    both = make_source(RUN, with_peers={"peers": RUN, "gpu": on_gpu})
+    for source in (alone, both.others["peers"]):
+        assert [run.run_id for run in source.charts["sizes"].runs] == [RUN.run_id]
+    assert "(docs/pictures/sizes.png)" in fill(part("chart: sizes from=peers"), both)
+    assert "(docs/pictures/gpu-sizes.png)" in fill(part("chart: sizes from=gpu"), both)
+
+
+def test_figures_of_a_gpu_name_the_card() -> None:
+    facts = DeviceFacts("NVIDIA H100 80GB HBM3", 0, 90, 132, 2**36, 2**25, {"cupy": "14.2.0"})
+    note = device_words(SimpleNamespace(facts=facts))
+    assert "H100" not in machine_words(RUN)
+
+    def moved(case):
+        arms = (
+            replace(each, arm=replace(each.arm, device="gpu"), notes=("a note", note))
+            for each in case.arms
+        )
+        return replace(case, arms=tuple(arms))
+
+    on_gpu = replace(RUN, cases=tuple(map(moved, RUN.cases)))
+    assert machine_words(on_gpu) == f"NVIDIA H100 80GB HBM3, {machine_words(RUN)}"
 
 
 @settings(max_examples=25, deadline=None)

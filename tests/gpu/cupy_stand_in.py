@@ -129,6 +129,7 @@ class Machine:
         self.pool_kept = 0
         self.freed_while_capturing = 0
         self.device = None
+        self.faulted = False
 
     # What a module of the emulated GPU asks of its driver.
     sanitize = reverse = False
@@ -163,6 +164,8 @@ class Machine:
         return address.value
 
     def free(self, pointer):
+        if self.faulted:
+            raise StandInError(700, "cudaErrorIllegalAddress: an illegal memory access")
         if self.stream.recorded is not None:
             self.freed_while_capturing += 1
         else:
@@ -184,6 +187,8 @@ class Machine:
         self.stream.issue(lambda: ctypes.memset(pointer, value, size))
 
     def synchronize(self, stream):
+        if self.faulted:
+            raise StandInError(700, "cudaErrorIllegalAddress: an illegal memory access")
         self.stream.drain()
 
     def elapsed(self, start, end):

@@ -8,7 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from benchctl_engines.devices.cuda import cudnn_plans
-from benchctl_engines.gpu.driver import ConvolutionRequest, DeviceFacts, NoPlanError
+from benchctl_engines.gpu.driver import (
+    ConvolutionRequest,
+    DeviceError,
+    DeviceFacts,
+    NoPlanError,
+)
 
 FACTS = DeviceFacts("a card", 0, 90, 132, 2**36, 2**25, {})
 
@@ -234,6 +239,18 @@ def test_the_first_plan_that_can_be_built_runs_at_the_addresses(library):
     plan.run((11, 12, 13, 14), 99)
     assert graph.executed == [({1: 11, 2: 12, 3: 13, 4: 14}, 99, 2, 1001)]
     assert set(graph.tensors) | {graph.result.said["uid"]} == {1, 2, 3, 4}
+
+
+def test_a_plan_that_is_refused_when_it_runs_is_an_error_of_the_device(library):
+    """As an autotuner has to be told it: the frontend raises what it likes."""
+    plan = cudnn_plans.convolution_plan(request_of(), FACTS, 7)
+
+    def refusing(*arguments):
+        raise ValueError("CUDNN_STATUS_NOT_SUPPORTED")
+
+    library.graphs[0].execute_plan_at_index = refusing
+    with pytest.raises(DeviceError, match=r"cudnn 9.28.1 eng2: CUDNN_STATUS_NOT_SUPPORTED"):
+        plan.run((11, 12, 13), 99)
 
 
 def test_a_request_may_ask_for_a_later_plan(library):

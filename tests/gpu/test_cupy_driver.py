@@ -221,6 +221,21 @@ def test_memory_that_dies_in_a_capture_goes_back_after_it(machine):
     assert len(machine.used) == 1 and machine.freed_while_capturing == 0
 
 
+def test_after_a_fault_of_the_device_memory_dies_in_silence(machine, monkeypatch):
+    """The fault is told once, by whoever waits, and not again for every array."""
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    monkeypatch.setattr(sys, "excepthook", lambda *error: unraisable.append(error))
+    driver = CupyDriver()
+    dying = driver.allocate(64)
+    machine.faulted = True
+    with pytest.raises(DeviceError, match="waiting: cudaErrorIllegalAddress"):
+        driver.synchronize()
+    del dying
+    gc.collect()
+    assert not unraisable and len(machine.used) == 1
+
+
 def test_a_capture_that_cuda_refuses_is_a_capture_error(machine):
     driver = CupyDriver()
     driver.begin_capture()

@@ -154,6 +154,16 @@ def test_a_plan_looks_at_its_operands():
         plan.run([whole.pointer, whole.pointer], whole.pointer)
 
 
+def test_a_plan_refuses_operands_that_libraries_would_read_across():
+    """cuBLASLt was told how far every address is aligned, and chose its loads by that."""
+    driver = EmulatedDriver()
+    plan = driver.matmul(MatmulRequest(2, 2, 2, "float32"))
+    block = driver.allocate(256)
+    addresses = [block.pointer, block.pointer + 16, block.pointer + 36]
+    with pytest.raises(DeviceError, match="expected addresses that are multiples of 16"):
+        plan.run(addresses, driver.allocate(plan.workspace_bytes).pointer)
+
+
 def test_there_may_be_no_library():
     request = ConvolutionRequest(
         "forward", 1, 1, 1, 1, 1, 1, 1, 1, 1, (1, 1), ((0, 0), (0, 0)), "NCHW", "KCRS", "float32"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from case_names import given_name
 from cuda_runs import OFF, assert_right, assert_same, drawn, prepared, stepped
 from layer_workloads import SmallGan
 
 from benchctl.measure.clock import WallClock
 from benchctl.measure.device_timing import NEVER_AHEAD, DeviceRule, take_times
 from benchctl.measure.energy import EnergyRule, measure_energy
+from benchctl.measure.verification import load_reference, save_reference, verify_outputs
 from benchctl.plan.registry import load_engine
 from benchctl_engines.contract import EngineOptions, precision_availability
 from benchctl_engines.devices.availability import device_availability
@@ -22,8 +23,16 @@ from benchctl_engines.devices.cuda.clock import CudaClock
 from benchctl_engines.devices.cuda.limits import measure_device_limits
 from benchctl_engines.devices.cuda.opened import open_driver
 from benchctl_workloads.conditional import Conditional
+from benchctl_workloads.debugging import Debugging
+from benchctl_workloads.dynamic_shapes import DynamicShapes
+from benchctl_workloads.gan.workload import Gan
 from benchctl_workloads.heads import Heads
+from benchctl_workloads.input_pipeline.workload import InputPipeline
+from benchctl_workloads.intermediates import Intermediates
+from benchctl_workloads.layer_api.workload import LayerApi
 from benchctl_workloads.layout import Layout
+from benchctl_workloads.memory import MemoryChain
+from benchctl_workloads.reference import reference_outputs
 from benchctl_workloads.vgg16 import Vgg16
 from benchctl_workloads.xyz import Xyz
 
@@ -36,6 +45,8 @@ ENGINES = ("static", "eager", "numpy", "torch")
 """Frameworks that compile take longer than all others: `benchctl verify` has them too."""
 
 VGG16 = {"width": 16, "image_size": 64, "batch": 3}
+# Sums in float64 are what the CPU does in these minutes: half a side is a quarter of them.
+TRAINED = {**VGG16, "image_size": 32, "mode": "training"}
 HEADS = {"width": 64, "channels": 16, "side": 3, "batch": 4}
 CASES = [
     *((Xyz(), {"size": size, "expression": "multiply_add"}) for size in ("3x4", "1000x1000")),
@@ -43,8 +54,9 @@ CASES = [
         (workload, {**given, "layout": layout})
         for layout in ("NCHW", "NHWC")
         for workload, given in (
-            *((Vgg16(), {**VGG16, "mode": mode}) for mode in ("inference", "training")),
-            *((Vgg16(), {**VGG16, "mode": mode, "head": "conv"}) for mode in ("training",)),
+            (Vgg16(), {**VGG16, "mode": "inference"}),
+            (Vgg16(), TRAINED),
+            (Vgg16(), {**TRAINED, "head": "conv"}),
             *((Heads(), {**HEADS, "mode": mode}) for mode in ("inference", "training")),
             *(
                 (Layout(), {"layer": layer, "image_size": 64, "direction": direction, "batch": 2})
@@ -61,10 +73,85 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+GAN = {"batch": 4, "width": 8}
+SMALL_LAYERS = {"image_size": 32, "width": 16}
+OTHERS = [
+    *((Conditional(), {"form": form, "size": 16, "steps": 4}) for form in ("branch", "loop")),
+    (Conditional(), {"form": "loop", "size": 16, "steps": 4, "mode": "gradient"}),
+    (Conditional(), {"form": "while", "size": 16, "steps": 4}),
+    (Debugging(), {}),
+    (DynamicShapes(), {"width": 8, "mode": "gradient"}),
+    *((Gan(), {**GAN, "layout": layout}) for layout in ("NCHW", "NHWC")),
+    (InputPipeline(), {"side": 28, "batch": 16, "width": 64, "prepare": "none", "prefetch": 0}),
+    *(
+        (Intermediates(), {**SMALL_LAYERS, "fetch": "every", "layout": layout})
+        for layout in ("NCHW", "NHWC")
+    ),
+    *((LayerApi(), {"style": style, "batch": 8}) for style in ("layers", "plain")),
+    (MemoryChain(), {"rows": 64, "depth": 8, "mode": "training"}),
+]
+
+
+def named(value):
+    """A workload or its axes in the name of a test."""
+    return "-".join(map(str, value.values())) or "plain" if isinstance(value, dict) else value.name
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Folders with float64 results, each computed once for all engines and precisions."""
+    made = {}
+
+    def folder_of(key, workload, case, parameters, inputs):
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("reference")
+            exact = reference_outputs(workload, case, parameters, inputs, seed=3)
+            save_reference(made[key], exact, parameters)
+        return made[key]
+
+    return folder_of
+
+
+def assert_as(folder, outputs, workload, case, inputs, precision):
+    """As the harness judges it before it times anything."""
+    expected = load_reference(folder)
+    found, problems = verify_outputs(outputs, expected, workload, case, inputs, precision)
+    assert found.ok, problems
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("workload", "given"), CASES, ids=given_name)
-def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
+@pytest.mark.parametrize(("workload", "given"), CASES, ids=named)
+def test_every_engine_is_right(workload, given, engine, precision, references):
+    assert_right_twice(workload, given, engine, precision, references)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("workload", "given"), OTHERS, ids=named)
+def test_every_engine_is_right_on_every_other_workload(workload, given, engine, references):
+    """Their first step: later ones draw other random numbers than a reference that begins anew."""
+    assert_right_first(workload, given, engine, "fp32", references)
+
+
+def assert_right_twice(workload, given, engine, precision, references):
+    """The first step, and one on other inputs; after training, where it went in strict float32."""
+    runner, case, parameters, first, key = assert_right_first(
+        workload, given, engine, precision, references
+    )
+    trains = workload.step(case) == "training"
+    if not trains or precision == "fp32":
+        between = {name: first.get(f"parameter/{name}", each) for name, each in parameters.items()}
+        _, _, others = drawn(workload, given, seed=6)
+        runner.load(others)
+        second = stepped(runner)
+        key = (*key, "second", engine if trains else "")
+        folder = references(key, workload, case, between, others)
+        assert_as(folder, second, workload, case, others, precision)
+    runner.close()
+
+
+def assert_right_first(workload, given, engine, precision, references):
+    """The first step; (runner, case, parameters, its results, key of the references)."""
     found = load_engine(engine)
     for state in (found.availability("gpu"), precision_availability(found, precision)):
         if not state.ok:
@@ -75,20 +162,23 @@ def test_every_engine_is_right(workload, given, engine, precision, tmp_path):
         pytest.skip(state.reason)
     copies = {name: each.copy() for name, each in parameters.items()}
     options = EngineOptions(device="gpu", seed=3, precision=precision)
-    runner = found.prepare(workload, case, copies, inputs, options)
-    runner.build()
-    runner.compile()
-    first = stepped(runner)
-    assert_right(first, workload, case, parameters, inputs, tmp_path / "first", precision)
-    between = {name: first.get(f"parameter/{name}", each) for name, each in parameters.items()}
-    _, _, others = drawn(workload, given, seed=6)
-    runner.load(others)
-    second = stepped(runner)
-    assert_right(second, workload, case, between, others, tmp_path / "second", precision)
-    runner.close()
+    try:
+        runner = found.prepare(workload, case, copies, inputs, options)
+        runner.build()
+        runner.compile()
+        first = stepped(runner)
+    except Exception as error:
+        # As the harness does: what an engine does not have is no fault of it.
+        if getattr(error, "unavailable", False):
+            pytest.skip(str(error))
+        raise
+    key = (workload.name, *case.items())
+    folder = references((*key, "first"), workload, case, parameters, inputs)
+    assert_as(folder, first, workload, case, inputs, precision)
+    return runner, case, parameters, first, key
 
 
-@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=given_name)
+@pytest.mark.parametrize(("workload", "given"), CASES[:6], ids=named)
 def test_both_engines_agree_in_every_bit(workload, given):
     case, parameters, inputs = drawn(workload, given)
     own = prepared("eager", workload, case, parameters, inputs)
@@ -152,6 +242,7 @@ def test_a_hundred_replays_with_changed_inputs_use_no_more_memory():
     for _ in range(3):
         assert_same(stepped(recorded), stepped(plain))
     driver = open_driver(0)
+    gc.collect()
     used, _ = driver.memory_in_use()
     for seed in range(100):
         _, _, others = drawn(Heads(), {**HEADS, "mode": "training"}, seed)
@@ -168,10 +259,12 @@ def test_eager_memory_is_flat_from_step_to_step():
     runner = prepared("eager", Vgg16(), case, parameters, inputs)
     for _ in range(3):
         runner.step()
+    gc.collect()
     used, _ = open_driver(0).memory_in_use()
     for _ in range(20):
         runner.step()
-    assert open_driver(0).memory_in_use()[0] == used
+    # What earlier tests left may go meanwhile.
+    assert open_driver(0).memory_in_use()[0] <= used
 
 
 def test_the_spin_holds_the_device_for_about_as_long_as_asked():

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchctl_engines.gpu.driver import ConvolutionRequest, MatmulRequest, NoPlanError
+from benchctl_engines.devices.cuda.cublaslt import ALIGNMENT_BYTES
+from benchctl_engines.gpu.driver import (
+    ConvolutionRequest,
+    DeviceError,
+    MatmulRequest,
+    NoPlanError,
+)
 from benchctl_engines.primitives.half_storage import from_bits, to_bits
 from benchctl_engines.primitives.specs import HALVES, spec
 
@@ -60,6 +66,11 @@ class EmulatedPlan:
     ) -> None:
         dtype = self.request.dtype
         for shape, place in zip(shapes, places, strict=True):
+            if place % ALIGNMENT_BYTES:
+                raise DeviceError(
+                    f"{self.name}: expected addresses that are multiples of {ALIGNMENT_BYTES}, "
+                    f"received {place:#x}"
+                )
             nbytes = spec(shape, dtype).nbytes
             self._driver.memory.touch(place, nbytes, self.name)
         if self.workspace_bytes:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from ...gpu.driver import ConvolutionRequest, DeviceFacts, NoPlanError
+from ...gpu.driver import ConvolutionRequest, DeviceError, DeviceFacts, NoPlanError
 from ...primitives.specs import HALVES
 
 INSTALL_HINT = "pip install nvidia-cudnn-cu13 'nvidia-cudnn-frontend>=1.23,<1.27'"
@@ -241,10 +241,18 @@ class CudnnPlan:
         return self._offer.workspace_bytes
 
     def run(self, pointers: Sequence[int], workspace: int) -> None:
-        """Issue it: addresses of the output, the inputs and the bias if any."""
-        self._plans.graph.execute_plan_at_index(
-            dict(enumerate(pointers, start=_OUT)), workspace, self._offer.index, self._handle
-        )
+        """Issue it: addresses of the output, the inputs and the bias if any.
+
+        Raises `DeviceError` where cuDNN refuses: a plan that could be built may still not run.
+        """
+        named = dict(enumerate(pointers, start=_OUT))
+        try:
+            self._plans.graph.execute_plan_at_index(
+                named, workspace, self._offer.index, self._handle
+            )
+        except Exception as error:
+            # The frontend's exceptions have no class in common.
+            raise DeviceError(f"{self.name}: {error}") from error
 
 
 class _Handles:

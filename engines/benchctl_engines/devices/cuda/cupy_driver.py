@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...contract import Array
@@ -85,6 +85,14 @@ class CupyDriver:
         if self._capturing:
             self._freed_in_capture.append(pointer)
         else:
+            self._free(pointer)
+
+    def _free(self, pointer: int) -> None:
+        """Told to nobody where it fails: after a fault of the device every call does.
+
+        Who saw the fault has its error; a finaliser could only write hundreds of others over it.
+        """
+        with suppress(RuntimeError):
             self._runtime.free(pointer)
 
     def memory_in_use(self) -> tuple[int, int]:
@@ -185,7 +193,7 @@ class CupyDriver:
         finally:
             freed, self._freed_in_capture = self._freed_in_capture, []
             for pointer in freed:
-                self._runtime.free(pointer)
+                self._free(pointer)
         if self._spoiled_by:
             raise CaptureError(f"the capture was spoiled by {self._spoiled_by}")
         with translated("uploading a graph"):
