@@ -377,7 +377,7 @@ class ArmRun:
         )
 
     def _keep_memory(self) -> None:
-        """The largest peaks over all warm workers."""
+        """The largest peaks over all warm workers, and what they held of a GPU when they ended."""
         memory = self._request("memory", self._settings.sample_timeout_seconds)
         self._keep_facts()
         known = self.result.memory
@@ -385,7 +385,9 @@ class ArmRun:
         engine_peak = _engine_peak_bytes(self.result.counts)
         if engine_peak is not None and known.engine_peak is not None:
             engine_peak = max(engine_peak, known.engine_peak)
-        self.result = replace(self.result, memory=Memory(above_import, engine_peak))
+        held = [known.on_device, (memory.get("device") or {}).get("process_bytes")]
+        on_device = max((each for each in held if each is not None), default=None)
+        self.result = replace(self.result, memory=Memory(above_import, engine_peak, on_device))
 
 
 def _read_device_times(message: Message | None) -> DeviceTimes | None:

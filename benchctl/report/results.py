@@ -46,9 +46,12 @@ def result_table(case: CaseSummary) -> Table:
     if case.reference_id:
         against = [_relative_cell(arm, case.reference_id) for arm in arms]
         columns.append((Column(f"vs {case.reference_id}"), against))
-    memory = _memory_cells(arms)
-    if any(cell != MISSING for cell in memory):
-        columns.append((Column("memory"), memory))
+    for title, sizes in (
+        ("memory", [peak_bytes(arm.result.memory) for arm in arms]),
+        ("card memory", [arm.result.memory.on_device for arm in arms]),
+    ):
+        if any(size is not None for size in sizes):
+            columns.append((Column(title), _size_cells(sizes)))
     rows = tuple(zip(*(cells for _, cells in columns), strict=True))
     return Table(tuple(column for column, _ in columns), rows, tuple(notes))
 
@@ -140,8 +143,7 @@ def _relative_cell(arm: ArmSummary, reference_id: str) -> str:
     return relative_words(arm.relative)
 
 
-def _memory_cells(arms: Sequence[ArmSummary]) -> list[str]:
-    sizes = [peak_bytes(arm.result.memory) for arm in arms]
+def _size_cells(sizes: Sequence[int | None]) -> list[str]:
     unit = numbers.pick_byte_unit([size for size in sizes if size is not None])
     return [MISSING if size is None else numbers.format_bytes(size, unit) for size in sizes]
 

@@ -120,6 +120,7 @@ def _entry(tables: CaseTables, arm: ArmSummary) -> dict[str, Any]:
         "energy": _energy(result),
         "peak_bytes": result.memory.resident_above_import,
         "engine_peak_bytes": result.memory.engine_peak,
+        "on_device_bytes": result.memory.on_device,
         "kernels": list(result.kernels),
         "counts": dict(result.counts),
         "notes": list(result.notes),

@@ -137,11 +137,13 @@ class Memory:
     """Peak memory of a worker, bytes.
 
     `resident_above_import` is the resident-set peak above its level after import; `engine_peak` is
-    the engine's own arena or pool peak, None where it keeps none.
+    the engine's own arena or pool peak, None where it keeps none. `on_device` is the most that the
+    process held of a GPU's memory when looked at, its context and libraries included.
     """
 
     resident_above_import: int | None = None
     engine_peak: int | None = None
+    on_device: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

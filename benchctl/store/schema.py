@@ -243,6 +243,7 @@ def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
         "memory": {
             "resident_above_import": result.memory.resident_above_import,
             "engine_peak": result.memory.engine_peak,
+            **_told("on_device", result.memory.on_device),
         },
         "kernels": list(result.kernels),
         "notes": list(result.notes),
@@ -250,6 +251,11 @@ def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
         "versions": plain(result.versions, "versions"),
         **({} if result.energy is None else {"energy": _energy_document(result.energy)}),
     }
+
+
+def _told(key: str, value: int | None) -> dict[str, int]:
+    """A key that is left out where there is nothing to tell."""
+    return {} if value is None else {key: value}
 
 
 def read_arm(fields: Fields, arm: ArmSpec) -> ArmResult:
@@ -274,7 +280,9 @@ def read_arm(fields: Fields, arm: ArmSpec) -> ArmResult:
         memory=Memory()
         if memory is None
         else Memory(
-            memory.optional_whole("resident_above_import"), memory.optional_whole("engine_peak")
+            memory.optional_whole("resident_above_import"),
+            memory.optional_whole("engine_peak"),
+            memory.optional_whole("on_device"),
         ),
         kernels=fields.texts("kernels"),
         notes=fields.texts("notes"),

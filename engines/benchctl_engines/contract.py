@@ -519,11 +519,16 @@ class DeviceLimits:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Memory of a GPU in bytes: what the runner holds, what is free on the card, what it has."""
+    """Memory of a GPU in bytes: what the runner holds, what is free on the card, what it has.
+
+    `process_bytes` is what this process holds of the card, its context and libraries included, None
+    where the card does not tell.
+    """
 
     held_bytes: int
     free_bytes: int
     total_bytes: int
+    process_bytes: int | None = None
 
 
 @runtime_checkable

@@ -60,7 +60,7 @@ def arm_result(arm, status="ok"):
         "a hint",
         Verification(False, checks),
         (Phases("cold", 0.25, 0.5, None, 0.125), Phases("warm")),
-        Memory(1024, None),
+        Memory(1024, None, 4096),
         ("mul", "add"),
         ("nothing to fuse",),
         {"launches": 3},

@@ -87,6 +87,25 @@ def test_each_gpu_is_looked_at_for_itself(tmp_path, arms):
     assert notes == []
 
 
+@pytest.mark.parametrize(("each", "kept"), [(1, {5, 6}), (-1, {97, 98}), (0, {None})])
+def test_the_most_that_a_process_held_of_the_card_is_kept(tmp_path, monkeypatch, each, kept):
+    """Two workers of either arm in turn, after one of each for the check, which does not count."""
+    told = iter(range(1, 7) if each > 0 else range(100, 94, -1))
+
+    def prepare(self, *arguments):
+        runner = FakeEngine.prepare(self, *arguments)
+        free = 16 * GIBIBYTE - self.held_bytes - CONTEXT_BYTES
+        runner.device_memory = lambda: DeviceMemory(
+            self.held_bytes, free, 16 * GIBIBYTE, next(told) if each else None
+        )
+        return runner
+
+    monkeypatch.setattr(OnGpu, "prepare", prepare)
+    _, results = run_on_gpu(tmp_path, 7 * GIBIBYTE)
+    assert processes(results) == {"a@gpu": [0, 1], "b@gpu": [0, 1]}
+    assert {result.memory.on_device for result in results.values()} == kept
+
+
 def test_energy_is_measured_after_the_rounds_and_of_arms_on_a_gpu_alone(tmp_path):
     rule = EnergyRule(blocks=1, block_seconds=0.1)
     _, results = run_on_gpu(tmp_path, GIBIBYTE, ("a@gpu", "b"), energy=True, energy_rule=rule)

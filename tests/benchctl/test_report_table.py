@@ -70,6 +70,22 @@ def test_result_table_names_the_reference_and_the_cached_compile() -> None:
     assert table.notes == ("* cold; 12 ms when cached",)
 
 
+def test_memory_of_a_card_has_a_column_where_some_arm_tells_it() -> None:
+    run = make_run()
+    (case,) = run.cases
+    first, *others = case.arms
+    told = dataclasses.replace(first, memory=dataclasses.replace(first.memory, on_device=3 * 10**9))
+    case = dataclasses.replace(case, arms=(told, *others))
+    table = result_table(summarise(dataclasses.replace(run, cases=(case,))).cases[0])
+    assert table.columns[-1].title == "card memory"
+    assert {row[0]: row[-1] for row in table.rows} == {
+        first.arm.id: "3.0 GB",
+        **{arm.arm.id: "-" for arm in others},
+    }
+    titles = [column.title for column in result_table(summarise(run).cases[0]).columns]
+    assert "card memory" not in titles
+
+
 def test_columns_share_one_unit() -> None:
     table = result_table(summarise(make_run()).cases[0])
     for place, column in enumerate(table.columns):

@@ -354,6 +354,12 @@ def test_all_of_the_vocabulary(name):
     assert wanted <= set(dir(FACTORIES[name]().operations))
 
 
+def test_where_a_gpu_of_torch_stands():
+    properties = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x17, pci_device_id=0)
+    assert torch_engine._pci_bus_id(properties) == "0000:17:00.0"
+    assert torch_engine._pci_bus_id(SimpleNamespace()) == ""
+
+
 @each_engine
 def test_what_an_adapter_has_beside_the_vocabulary_is_called_alike(name):
     """Layers call it by place, so that another order of arguments would be taken for this one."""

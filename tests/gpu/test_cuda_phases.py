@@ -26,6 +26,7 @@ from benchctl_engines.contract import (
     PhasedRunner,
 )
 from benchctl_engines.devices.cuda import clock as clock_module
+from benchctl_engines.devices.cuda import memory as memory_module
 from benchctl_engines.devices.cuda.clock import CudaClock, CudaLaunchClock
 from benchctl_engines.devices.cuda.limits import measure_device_limits
 from benchctl_engines.devices.cuda.memory import require_room, size_words
@@ -260,6 +261,9 @@ class Sensors:
     def __init__(self, driver):
         self.driver = driver
 
+    def process_bytes(self):
+        return 12345
+
     def default_sm_clock_hz(self):
         return 1e9
 
@@ -275,13 +279,15 @@ class Sensors:
 
 
 def test_a_worker_tells_energy_memory_limits_and_phases(driver, monkeypatch):
-    monkeypatch.setattr(clock_module, "_sensors", Sensors)
+    for module in (clock_module, memory_module):
+        monkeypatch.setattr(module, "sensors_at", lambda address: Sensors(driver))
     driver.clock.device_seconds = lambda name: 1e-3
     service = WorkerService(DriverClock(driver), find=lambda name: make_eager())
     service.do_import("eager", "gpu")
     options = {"device": "gpu", "threads": 1, "seed": 0, "switches": {}, "cache_directory": None}
     service.do_prepare("xyz", make_case(Xyz(), {}), 0, 0, options)
-    assert service.do_memory()["device"]["total_bytes"] == driver.memory.capacity
+    memory = service.do_memory()["device"]
+    assert (memory["total_bytes"], memory["process_bytes"]) == (driver.memory.capacity, 12345)
     found = service.do_energy({"blocks": 2, "block_seconds": 0.5, "idle_seconds": 0.2})
     assert found["source"] == "counter" and found["idle_watts"] == close(100.0)
     spent = [
@@ -295,7 +301,7 @@ def test_a_worker_tells_energy_memory_limits_and_phases(driver, monkeypatch):
 
 
 def test_the_state_of_a_clock_has_power_and_energy(driver, monkeypatch):
-    monkeypatch.setattr(clock_module, "_sensors", Sensors)
+    monkeypatch.setattr(clock_module, "sensors_at", lambda address: Sensors(driver))
     state = CudaClock(driver).state()
     assert (state.power_watts, state.energy_joules) == (100.0, 100.0 * driver.clock.now)
     assert DeviceState().energy_joules is None

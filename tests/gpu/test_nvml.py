@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from benchctl_engines.devices.cuda.nvml import Nvml, NvmlUnavailableError, throttle_words
+from benchctl_engines.devices.cuda.nvml import (
+    Nvml,
+    NvmlUnavailableError,
+    sensors_at,
+    throttle_words,
+)
 
 
 def test_each_reason_spoils_or_marks_a_measurement_or_says_nothing():
@@ -69,6 +75,7 @@ def library(**answers):
         "nvmlDeviceGetPowerUsage",
         "nvmlDeviceGetClockInfo",
         "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetComputeRunningProcesses",
     )
     return SimpleNamespace(
         NVMLError=NVMLError,
@@ -101,3 +108,30 @@ def test_what_a_machine_does_not_tell_is_none(monkeypatch):
     sample = Nvml("0000:17:00.0").sample()
     assert sample.sm_clock_hz is None and sample.energy_joules is None
     assert sample.spoiling == () and sample.temperature_celsius == 40
+
+
+def processes(*pairs):
+    return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in pairs]
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        (processes((os.getpid(), 700), (os.getpid() + 1, 900)), 700),
+        # In a container the numbers are those of the host.
+        (processes((os.getpid() + 1, 900)), 900),
+        (processes((os.getpid() + 1, 900), (os.getpid() + 2, 800)), None),
+        (processes((os.getpid(), None)), None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_what_a_process_holds_is_its_own_or_none(monkeypatch, listed, expected):
+    monkeypatch.setitem(sys.modules, "pynvml", library(nvmlDeviceGetComputeRunningProcesses=listed))
+    assert Nvml("0000:17:00.0").process_bytes() == expected
+
+
+def test_no_sensors_without_an_address_or_the_package(monkeypatch):
+    assert sensors_at("") is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert sensors_at("0000:17:00.0") is None

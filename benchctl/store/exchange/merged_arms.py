@@ -55,4 +55,5 @@ def _largest(results: Sequence[ArmResult]) -> Memory:
     return Memory(
         peak([each.memory.resident_above_import for each in results]),
         peak([each.memory.engine_peak for each in results]),
+        peak([each.memory.on_device for each in results]),
     )

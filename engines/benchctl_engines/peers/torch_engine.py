@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
 from ..contract import (
     Array,
     Case,
+    DeviceMemory,
     EngineOptions,
     Outputs,
     Precision,
@@ -20,6 +22,7 @@ from ..contract import (
     refuse_updates,
 )
 from ..devices.availability import gpu_index
+from ..devices.cuda.nvml import sensors_at
 from ..primitives.half_storage import STORED_AS
 from .counter_random import draws_random_numbers
 from .cuda_builds import torch_without_cuda
@@ -259,7 +262,7 @@ class TorchRunner:
 
 
 class WaitingForCuda:
-    """A runner's step with a wait for the GPU; comes before the runner among the bases."""
+    """A runner on a GPU, whose step waits for it; comes before the runner among the bases."""
 
     def step(self) -> None:
         """Do one step, and wait until the device has done it."""
@@ -267,9 +270,34 @@ class WaitingForCuda:
         super().step()  # type: ignore[misc]
         runner._torch.cuda.synchronize(runner._place)
 
+    def facts(self) -> RunnerFacts:
+        """How it runs, and the most that PyTorch's pool has held."""
+        runner: Any = self
+        found: RunnerFacts = super().facts()  # type: ignore[misc]
+        peak = runner._torch.cuda.max_memory_reserved(runner._place)
+        return replace(found, counts={**found.counts, "pool_peak_bytes": int(peak)})
+
+    def device_memory(self) -> DeviceMemory:
+        """What PyTorch's pool and this process hold of the card, and what is free."""
+        runner: Any = self
+        cuda, place = runner._torch.cuda, runner._place
+        free, total = cuda.mem_get_info(place)
+        sensors = sensors_at(_pci_bus_id(cuda.get_device_properties(place)))
+        process = None if sensors is None else sensors.process_bytes()
+        return DeviceMemory(int(cuda.memory_reserved(place)), int(free), int(total), process)
+
 
 class TorchCudaRunner(WaitingForCuda, TorchRunner):
     """One case in eager PyTorch on a GPU."""
+
+
+def _pci_bus_id(properties: Any) -> str:
+    """Where a GPU stands, `0000:17:00.0`; empty of a PyTorch that does not tell."""
+    names = ("pci_domain_id", "pci_bus_id", "pci_device_id")
+    domain, bus, device = (getattr(properties, name, None) for name in names)
+    if domain is None or bus is None or device is None:
+        return ""
+    return f"{domain:04x}:{bus:02x}:{device:02x}.0"
 
 
 def _place(torch: Any, options: EngineOptions) -> Any:

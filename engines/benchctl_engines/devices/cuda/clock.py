@@ -10,7 +10,7 @@ from typing import Any
 from ...contract import DeviceState
 from ...gpu.driver import Driver, Event
 from ..launch_clock import Call, LaunchClock
-from .nvml import Nvml, NvmlUnavailableError
+from .nvml import sensors_at
 from .ranges import Ranges
 
 _NANOSECONDS = 1e9
@@ -32,7 +32,7 @@ class CudaClock:
         # Twice the cache: writing once its size may leave lines of other sets behind.
         self._other = driver.allocate(max(2 * driver.facts.l2_bytes, 1))
         self._byte = 0
-        self._sensors = _sensors(driver)
+        self._sensors = sensors_at(driver.facts.pci_bus_id)
         self._default_hertz = None if self._sensors is None else self._sensors.default_sm_clock_hz()
 
     def mark(self) -> Event:
@@ -68,14 +68,6 @@ class CudaClock:
             found.power_watts,
             found.energy_joules,
         )
-
-
-def _sensors(driver: Driver) -> Nvml | None:
-    """The sensors of a driver's GPU; None where there are none to ask."""
-    try:
-        return Nvml(driver.facts.pci_bus_id) if driver.facts.pci_bus_id else None
-    except NvmlUnavailableError:
-        return None
 
 
 class CudaLaunchClock(LaunchClock):

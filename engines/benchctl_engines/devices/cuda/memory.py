@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ...contract import DeviceMemory
 from ...gpu.driver import Driver, OutOfDeviceMemoryError
+from .nvml import sensors_at
 
 _GIBIBYTE = 2**30
 
@@ -14,7 +15,9 @@ _GIBIBYTE = 2**30
 def memory_of(driver: Driver, held_bytes: int) -> DeviceMemory:
     """The card's memory beside what a runner holds of it."""
     used, total = driver.memory_in_use()
-    return DeviceMemory(held_bytes, total - used, total)
+    sensors = sensors_at(driver.facts.pci_bus_id)
+    process = None if sensors is None else sensors.process_bytes()
+    return DeviceMemory(held_bytes, total - used, total, process)
 
 
 def require_room(driver: Driver, needs: Mapping[str, int]) -> None:

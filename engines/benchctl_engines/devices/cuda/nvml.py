@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of a GPU: clocks, temperature, throttling, energy.
+"""What NVIDIA's management library says of a GPU: clocks, heat, throttling, energy, memory.
 
 Energy: on A100 and H100 the sensor looks at the power about a quarter of the time
 (arXiv 2312.02741), so a difference says something of steady work of five seconds or more, repeated
@@ -7,6 +7,7 @@ with shifted starts, and nothing of single calls.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,17 @@ class Nvml:
         )
         return None if megahertz is None else megahertz * 1e6
 
+    def process_bytes(self) -> int | None:
+        """What this process holds of the GPU's memory; None where that is not told."""
+        try:
+            listed = self._library.nvmlDeviceGetComputeRunningProcesses(self._device)
+        except (self._library.NVMLError, AttributeError):
+            return None
+        # In a container processes have the numbers of the host: one alone can only be this one.
+        own = [each for each in listed if each.pid == os.getpid() or len(listed) == 1]
+        used = own[0].usedGpuMemory if own else None
+        return None if used is None else int(used)
+
     def _clock(self, which: int) -> float | None:
         megahertz = self._asked("nvmlDeviceGetClockInfo", which)
         return None if megahertz is None else megahertz * 1e6
@@ -93,6 +105,14 @@ class Nvml:
             return float(getattr(self._library, name)(self._device, *arguments))
         except (self._library.NVMLError, AttributeError):
             return None
+
+
+def sensors_at(pci_bus_id: str) -> Nvml | None:
+    """The library's view of a GPU; None where there is none to ask."""
+    try:
+        return Nvml(pci_bus_id) if pci_bus_id else None
+    except NvmlUnavailableError:
+        return None
 
 
 def throttle_words(reasons: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
