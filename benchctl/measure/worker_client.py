@@ -95,6 +95,7 @@ class ProcessWorker:
         self._doing = "start"
         self._timeout_seconds = 0.0
         self._deadline = 0.0
+        self._looked = 0.0
         self._answers = b""
         self._errors = b""
         self._selector = selectors.DefaultSelector()
@@ -112,7 +113,8 @@ class ProcessWorker:
         """Send a request; its answer must be taken before the next."""
         self._doing = op.replace("_", " ")
         self._timeout_seconds = timeout_seconds
-        self._deadline = time.monotonic() + timeout_seconds
+        self._looked = time.monotonic()
+        self._deadline = self._looked + timeout_seconds
         assert self._process.stdin is not None
         # A worker that has died is found out by `wait`, which knows more about it.
         with contextlib.suppress(BrokenPipeError):
@@ -172,22 +174,30 @@ class ProcessWorker:
     def _next_line(self) -> bytes:
         """The next line of the protocol, read along with what is printed meanwhile."""
         while b"\n" not in self._answers:
-            begin = time.monotonic()
-            left_seconds = max(0.0, self._deadline - begin)
+            self._allow_for_standing_still(0.0)
+            left_seconds = max(0.0, self._deadline - self._looked)
             look_seconds = max(_SHORTEST_LOOK_SECONDS, self._timeout_seconds / _LOOKS)
             asked_seconds = min(left_seconds, look_seconds)
             ready = self._selector.select(asked_seconds)
             if not ready and left_seconds == 0.0:
                 raise self._timeout()
-            # Looking takes no longer than it was asked to unless this process stood still itself,
-            # stopped or on a machine asleep; then the worker has most likely stood still, too.
-            stood_still = time.monotonic() - begin - asked_seconds
-            if stood_still > _SHORTEST_LOOK_SECONDS:
-                self._deadline += stood_still
+            self._allow_for_standing_still(asked_seconds)
             for key, _ in ready:
                 self._read(key)
         line, _, self._answers = self._answers.partition(b"\n")
         return line
+
+    def _allow_for_standing_still(self, asked_seconds: float) -> None:
+        """Put the deadline off by what has passed since the last look, beyond what was asked for.
+
+        Looking takes no longer than that unless this process stood still itself, stopped or on a
+        machine asleep; then the worker has most likely stood still, too.
+        """
+        now = time.monotonic()
+        stood_still = now - self._looked - asked_seconds
+        if stood_still > _SHORTEST_LOOK_SECONDS:
+            self._deadline += stood_still
+        self._looked = now
 
     def _read(self, key: selectors.SelectorKey) -> None:
         block = os.read(key.fd, _READ_BYTES)

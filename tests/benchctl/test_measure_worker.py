@@ -145,6 +145,18 @@ def test_standing_still_itself_is_not_the_workers_time(tmp_path, both):
     assert "first_run_seconds" in output, output
 
 
+def test_standing_still_before_the_first_look_is_not_the_workers_time(tmp_path):
+    """As where a machine falls asleep between a request and the wait for its answer."""
+    worker = start_worker(tmp_path)
+    request(worker, "import", 60.0, engine="benchctl.measure.fake:make_engine", device="cpu")
+    worker.suspend()
+    worker.post("memory", 1.0)
+    time.sleep(2.0)
+    worker.resume()
+    assert worker.wait()["peak_bytes"] > 0
+    worker.stop(5.0)
+
+
 def test_a_suspended_worker_stands_still_and_can_be_ended(tmp_path):
     worker = start_worker(tmp_path)
     try:
