@@ -11,6 +11,7 @@ import click
 from benchctl.cli.errors import CliError
 from benchctl.cli.exits import Exit
 from benchctl.cli.screen import note, write
+from benchctl.cli.writable import not_written
 
 if TYPE_CHECKING:
     from benchctl.measure.model_export import ExportedStep
@@ -46,9 +47,7 @@ def export_model(name: str, axes: tuple[str, ...], target: Path, force: bool, se
     try:
         write_whole(target, found.model.content, replace=force)
     except OSError as error:
-        raise CliError(
-            f"{target} cannot be written: {error.strerror or error}", "choose another path"
-        ) from error
+        raise not_written(target, error, "choose another path") from error
     write(_lines(case, found))
     note(f"Wrote {target}")
     return int(Exit.OK)

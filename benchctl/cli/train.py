@@ -212,11 +212,7 @@ def _run(training: Training, epochs: int, folder: Path, log: ScalarLog | None) -
         note(kept if training.epoch else "no epoch is finished, nothing is kept")
         raise
     except OSError as error:
-        raise CliError(
-            f"{folder} cannot be written: {error.strerror or error}",
-            _OTHER_FOLDER,
-            Exit.FAILED,
-        ) from error
+        raise not_written(folder, error, _OTHER_FOLDER, Exit.FAILED) from error
 
 
 def _scalars(done: StepDone) -> dict[str, float]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from benchctl.cli.errors import CliError
+from benchctl.cli.exits import Exit
 
 
 def require_writable(path: Path, hint: str) -> None:
@@ -38,9 +39,9 @@ def require_writable_folder(folder: Path, hint: str) -> None:
         raise not_written(folder, error, hint) from error
 
 
-def not_written(path: Path, error: OSError, hint: str) -> CliError:
+def not_written(path: Path, error: OSError, hint: str, exit_code: Exit = Exit.USAGE) -> CliError:
     """What to tell the user of a failure to write."""
-    return CliError(f"{path} cannot be written: {error.strerror or error}", hint)
+    return CliError(f"{path} cannot be written: {error.strerror or error}", hint, exit_code)
 
 
 def _try_a_file(folder: Path) -> None:

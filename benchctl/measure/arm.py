@@ -380,14 +380,12 @@ class ArmRun:
         """The largest peaks over all warm workers, and what they held of a GPU when they ended."""
         memory = self._request("memory", self._settings.sample_timeout_seconds)
         self._keep_facts()
-        known = self.result.memory
-        above_import = max(memory["above_import_bytes"], known.resident_above_import or 0)
-        engine_peak = _engine_peak_bytes(self.result.counts)
-        if engine_peak is not None and known.engine_peak is not None:
-            engine_peak = max(engine_peak, known.engine_peak)
-        held = [known.on_device, (memory.get("device") or {}).get("process_bytes")]
-        on_device = max((each for each in held if each is not None), default=None)
-        self.result = replace(self.result, memory=Memory(above_import, engine_peak, on_device))
+        found = Memory(
+            memory["above_import_bytes"],
+            _engine_peak_bytes(self.result.counts),
+            (memory.get("device") or {}).get("process_bytes"),
+        )
+        self.result = replace(self.result, memory=Memory.largest([self.result.memory, found]))
 
 
 def _read_device_times(message: Message | None) -> DeviceTimes | None:

@@ -6,7 +6,7 @@ Times are seconds in these classes and integer nanoseconds in the file; sizes ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +144,19 @@ class Memory:
     resident_above_import: int | None = None
     engine_peak: int | None = None
     on_device: int | None = None
+
+    @classmethod
+    def largest(cls, found: Sequence[Memory]) -> Memory:
+        """The largest of each peak, None where no one tells it."""
+
+        def most(sizes: Iterable[int | None]) -> int | None:
+            return max((size for size in sizes if size is not None), default=None)
+
+        return cls(
+            most(each.resident_above_import for each in found),
+            most(each.engine_peak for each in found),
+            most(each.on_device for each in found),
+        )
 
 
 @dataclass(frozen=True, slots=True)

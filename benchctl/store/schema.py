@@ -230,7 +230,7 @@ def _read_arm_spec(fields: Fields) -> ArmSpec:
 
 def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
     """The line of an arm; a later line of the same arm replaces it."""
-    checked = result.verification
+    checked, on_device = result.verification, result.memory.on_device
     return {
         "kind": "arm",
         "case": case_id,
@@ -243,7 +243,7 @@ def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
         "memory": {
             "resident_above_import": result.memory.resident_above_import,
             "engine_peak": result.memory.engine_peak,
-            **_told("on_device", result.memory.on_device),
+            **({} if on_device is None else {"on_device": on_device}),
         },
         "kernels": list(result.kernels),
         "notes": list(result.notes),
@@ -251,11 +251,6 @@ def arm_document(case_id: str, result: ArmResult) -> dict[str, Any]:
         "versions": plain(result.versions, "versions"),
         **({} if result.energy is None else {"energy": _energy_document(result.energy)}),
     }
-
-
-def _told(key: str, value: int | None) -> dict[str, int]:
-    """A key that is left out where there is nothing to tell."""
-    return {} if value is None else {key: value}
 
 
 def read_arm(fields: Fields, arm: ArmSpec) -> ArmResult:

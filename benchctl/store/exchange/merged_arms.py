@@ -19,7 +19,7 @@ def merged_arm(results: Sequence[ArmResult]) -> ArmResult:
     return replace(
         first,
         phases=_first_phases(told),
-        memory=_largest(told),
+        memory=Memory.largest([each.memory for each in told]),
         notes=tuple(dict.fromkeys(note for each in told for note in each.notes)),
         rounds=_renumbered(results),
     )
@@ -46,14 +46,3 @@ def _first_phases(results: Sequence[ArmResult]) -> tuple[Phases, ...]:
         for phases in each.phases:
             found.setdefault(phases.cache, phases)
     return tuple(found.values())
-
-
-def _largest(results: Sequence[ArmResult]) -> Memory:
-    def peak(sizes: Sequence[int | None]) -> int | None:
-        return max((size for size in sizes if size is not None), default=None)
-
-    return Memory(
-        peak([each.memory.resident_above_import for each in results]),
-        peak([each.memory.engine_peak for each in results]),
-        peak([each.memory.on_device for each in results]),
-    )

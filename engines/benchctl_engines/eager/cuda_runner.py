@@ -60,11 +60,12 @@ class _OnCuda(EagerRunner):
     they are asked for; a step is what the program issues, and one wait at its end.
     """
 
+    device: CudaDevice
+
     def __init__(self, options: EngineOptions, *arguments: Any) -> None:
         self._driver = open_for(options)
         pooled = options.switches.get("pool", "on") == "on"
         device = CudaDevice(self._driver, options.precision, pooled=pooled)
-        self._on = device
         self._tuner = device.tuner = tuner_for(options, self._driver)
         super().__init__(*(*arguments, device))
         self._many: MultiTensor | None = None
@@ -78,9 +79,9 @@ class _OnCuda(EagerRunner):
         """Issue one step."""
         if isinstance(self._seen, SeenParameters):
             self._seen.begin_step()
-        before = self._on.reads
+        before = self.device.reads
         super().step()
-        self._reads = self._on.reads - before
+        self._reads = self.device.reads - before
 
     def step(self) -> None:
         """Do one step, and wait until the device has done it."""

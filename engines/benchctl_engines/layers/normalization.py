@@ -60,10 +60,9 @@ class BatchNormalization(Layer):
             factor = ops.divide(scale, ops.sqrt(variance))
             offset = ops.subtract(shift, ops.multiply(call.parameter("moving_mean"), factor))
             return ops.bias_add(ops.multiply(x, _beside(call, factor)), offset, axis)
-        normalize = None
-        if call.batch * math.prod(call.shapes[0][:-1]) > 1:
-            normalize = own_operation(ops, "batch_normalization")
-        normalize = normalize or partial(_normalized, call)
+        several = call.batch * math.prod(call.shapes[0][:-1]) > 1
+        own = own_operation(ops, "batch_normalization") if several else None
+        normalize = own or partial(_normalized, call)
         y, mean, variance = normalize(x, scale, shift, self.epsilon, axis)
         for name, new in (("moving_mean", mean), ("moving_variance", variance)):
             kept = ops.multiply(call.latest(name), self.momentum)
